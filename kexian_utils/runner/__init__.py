@@ -1,0 +1,1 @@
+"""Re-running notebooks: execution, comparison, hygiene, the book, the `kexian` command."""
