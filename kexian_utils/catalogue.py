@@ -129,7 +129,9 @@ def parse(text: str, source: Path | None = None) -> Catalogue:
     known = {part.id for part in parts}
     for article in articles:
         if article.part not in known:
-            raise ValueError(f"{where}: article {article.id} is in an unknown part {article.part!r}")
+            raise ValueError(
+                f"{where}: article {article.id} is in an unknown part {article.part!r}"
+            )
         if len(set(article.claims)) != len(article.claims):
             raise ValueError(f"{where}: article {article.id} lists a claim twice")
     for key in ("id", "slug"):
