@@ -198,7 +198,7 @@ def _parse_number(match: re.Match[str]) -> _Number:
 def _tokens(text: str) -> list[str | _Number]:
     """Cut a text into words (lines with white space collapsed) and numbers."""
     lines = [" ".join(line.split()) for line in text.strip("\n").split("\n")]
-    joined = "\n".join(lines)
+    joined = re.sub(r"([\[(]) ", r"\1", "\n".join(lines))  # NumPy pads after the bracket
     tokens: list[str | _Number] = []
     position = 0
     for match in _NUMBER.finditer(joined):

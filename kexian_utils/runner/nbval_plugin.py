@@ -19,13 +19,14 @@ import copy
 import os
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty
 from typing import Any
 
 import nbformat
 import pytest
+from nbconvert.filters import strip_ansi
 from nbformat import NotebookNode
 from nbval.kernel import CURRENT_ENV_KERNEL_NAME, RunningKernel
 from nbval.plugin import IPyNbCell, IPyNbFile, NbCellError
@@ -156,7 +157,8 @@ class KexianNotebook(IPyNbFile):
             nbformat.write(self.executed, temporary)
             os.replace(temporary, target)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
             raise RuntimeError(
                 f"the executed copy {target} could not be written ({error.strerror}); "
                 "free some space or make the folder writable, or pass --kexian-runs none"
@@ -213,8 +215,10 @@ class KexianCell(IPyNbCell):
         notebook.executed.cells[self.index].outputs = outputs
         self.test_outputs = outputs
         if error is not None and not self.options["check_exception"]:
+            traceback = "\n".join(error.traceback)
             self.raise_cell_error(
-                f"the cell raised {error.ename}", "\n" + "\n".join(error.traceback)
+                f"the cell raised {error.ename}: {error.evalue}",
+                traceback if self.config.option.color == "yes" else strip_ansi(traceback),
             )
         notebook.completed.add(self.index)
         if not self.options["check"]:
@@ -305,10 +309,8 @@ class KexianCell(IPyNbCell):
 
     def drain_reply(self, message_id: str) -> None:
         """Take the cell's reply from the shell channel, so that replies do not pile up."""
-        try:
+        with suppress(Empty):
             self.parent.kernel.await_reply(message_id, timeout=5)
-        except Empty:
-            pass
 
     def stop(self, reason: str) -> None:
         """Give up the notebook: this cell fails with the reason, the others refer to it."""
