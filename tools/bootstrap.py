@@ -42,12 +42,12 @@ def find_python():
         version = version_of(program)
         if version and SUPPORTED[0] <= version < SUPPORTED[1]:
             return shutil.which(program) or program
-    low, high = ("%d.%d" % v for v in SUPPORTED)
+    low, high = (".".join(map(str, version)) for version in SUPPORTED)
+    where = " at PYTHON=" + asked if asked else ""
     fail(
-        "no Python from {} to below {} was found{}; install Python 3.11 (Debian: sudo apt-get "
-        "install python3 python3-venv) or name one: make book PYTHON=/path/to/python3.11.".format(
-            low, high, " at PYTHON=" + asked if asked else ""
-        )
+        f"no Python from {low} to below {high} was found{where}; install Python 3.11 (Debian: "
+        "sudo apt-get install python3 python3-venv) or name one: "
+        "make book PYTHON=/path/to/python3.11."
     )
 
 
