@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import tempfile
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 from kexian_utils.catalogue import BACKENDS
@@ -72,6 +75,28 @@ def fix_threads(threads: int) -> None:
         threadpool_limits(threads)
 
 
+@contextlib.contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Keep what C++ code writes to the process's error stream; show it only if something fails.
+
+    TensorFlow and XLA greet on that stream before any log level applies, and a notebook would
+    store the greeting, with the machine's time of day, in its outputs.
+    """
+    with tempfile.TemporaryFile() as kept:
+        sys.stderr.flush()
+        before = os.dup(2)
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            kept.seek(0)
+            os.write(before, kept.read())
+            raise
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+
+
 def import_keras(name: str, threads: int) -> Any:
     """Import Keras on backend `name` quietly, with float64 available and no TF32.
 
@@ -85,13 +110,14 @@ def import_keras(name: str, threads: int) -> Any:
         "torch": "pip install torch (its CPU build is enough)",
     }
     try:
-        if name == "tensorflow":
-            _prepare_tensorflow(threads)
-        elif name == "jax":
-            _prepare_jax()
-        else:
-            _prepare_torch(threads)
-        import keras
+        with _without_chatter():
+            if name == "tensorflow":
+                _prepare_tensorflow(threads)
+            elif name == "jax":
+                _prepare_jax()
+            else:
+                _prepare_torch(threads)
+            import keras
     except ModuleNotFoundError as error:
         raise RuntimeError(
             f"the {name} backend needs the package {error.name!r}, which is not "

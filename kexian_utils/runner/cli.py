@@ -245,7 +245,8 @@ def run(
 def _progress(articles: Sequence[Article]) -> Any:
     from tqdm import tqdm
 
-    return tqdm(articles, desc="chapters", unit="chapter", file=sys.stderr, leave=True)
+    # disable=None: no bar where standard error is not a terminal
+    return tqdm(articles, desc="chapters", unit="chapter", file=sys.stderr, disable=None)
 
 
 def _differences(root: _Root, article: Article, force: bool) -> tuple[Any, Any, list[Any]]:

@@ -84,6 +84,8 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
     try:
         notebook = nbformat.read(path, as_version=4)
         nbformat.validate(notebook)
+        if not notebook.cells:
+            raise ValueError("it has no cells")
     except (ValueError, nbformat.ValidationError, AttributeError, KeyError) as error:
         reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else "no content"
         raise KexianError(
@@ -217,6 +219,7 @@ def run_notebook(
                 str(partial),
                 parameters=changed,
                 kernel_name="python3",
+                language="python",
                 cwd=str(path.parent),
                 progress_bar={"desc": path.stem, "leave": False, "unit": "cell"}
                 if progress

@@ -1,0 +1,361 @@
+"""Running notebooks: bad input gives one sentence, and what was there before stays."""
+
+import errno
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from click.testing import CliRunner
+
+from kexian_utils import catalogue
+from kexian_utils.runner import execute
+from kexian_utils.runner.cli import main
+from kexian_utils.runner.errors import KexianError
+from kexian_utils.runner.execute import Setting
+
+ROOT = Path(__file__).resolve().parents[2]
+PARAMETERS = 'profile = "default"\nseed = 0'
+SMOKE = Setting("smoke")
+
+
+def notebook(*cells, tags=("parameters",)):
+    head = nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": list(tags)})
+    nb = nbformat.v4.new_notebook(cells=[head, *map(nbformat.v4.new_code_cell, cells)])
+    for number, cell in enumerate(nb.cells):
+        cell["id"] = f"c{number}"
+    return nb
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A small checkout with one chapter, which prints its profile and seed."""
+    root = tmp_path / "book"
+    (root / "notebooks" / "robustness").mkdir(parents=True)
+    source = (ROOT / "notebooks" / "catalogue.toml").read_text(encoding="utf-8")
+    (root / "notebooks" / "catalogue.toml").write_text(source, encoding="utf-8")
+    (root / "pyproject.toml").write_text("[tool.kexian]\nrepository = ''\n", encoding="utf-8")
+    monkeypatch.chdir(root)
+    monkeypatch.delenv("KEXIAN_BUILD", raising=False)
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    chapter = root / catalogue.load(root).article("7533").path
+    execute.write_notebook(chapter, notebook("print(profile, seed, 2 + 2)"))
+    return root
+
+
+@pytest.fixture
+def chapter(checkout):
+    return checkout / catalogue.load(checkout).article("7533").path
+
+
+def kexian(*args):
+    result = CliRunner().invoke(main, args)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def refused(code, message, *args):
+    result = kexian(*args)
+    assert result.exit_code == code, result.output
+    sentences = [
+        line for line in result.stderr.splitlines() if line.startswith(("kexian:", "Error"))
+    ]
+    assert message in " ".join(sentences), result.output
+    assert "Traceback" not in result.output
+    return result
+
+
+# -- what works -----------------------------------------------------------------------------------
+
+
+def test_a_run_is_written_beside_and_reused_until_something_changes(checkout, chapter):
+    before = chapter.read_bytes()
+    assert "ran in" in kexian("run", "7533").output
+    assert chapter.read_bytes() == before
+    assert "up to date" in kexian("run", "all").output
+    assert "ran in" in kexian("run", "7533", "--seed", "3", "--profile", "smoke").output
+    copy = checkout / "_build/runs/smoke-s3-tensorflow/robustness/integrated-gradients.ipynb"
+    assert "smoke 3 4" in json.dumps(nbformat.read(copy, 4))
+    execute.write_notebook(chapter, notebook("print(profile, seed, 2 + 3)"))
+    assert "ran in" in kexian("run", "7533").output
+
+
+def test_accept_stores_fresh_outputs_and_check_compares(checkout, chapter):
+    assert kexian("check", "7533").exit_code == 1  # nothing is stored yet
+    assert kexian("accept", "7533", "--yes").exit_code == 0
+    stored = nbformat.read(chapter, 4)
+    assert stored.cells[1].outputs[0].text == "default 0 4\n"
+    assert [c.execution_count for c in stored.cells] == [1, 2]
+    assert "papermill" not in stored.metadata
+    result = kexian("check", "7533")
+    assert result.exit_code == 0, result.output
+    stored.cells[1].outputs[0].text = "default 0 five\n"
+    execute.write_notebook(chapter, stored)
+    result = kexian("check", "7533")
+    assert result.exit_code == 1
+    assert "five" in result.output
+    kept = chapter.read_bytes()
+    declined = CliRunner().invoke(main, ["accept", "7533"], input="n\n")
+    assert "five" in declined.output
+    assert chapter.read_bytes() == kept
+
+
+def test_list_claims_and_help_have_examples(checkout):
+    assert "1 of 36 chapters are written" in kexian("list").output
+    rows = json.loads(kexian("list", "--json").output)
+    assert [r["id"] for r in rows if r["written"]] == ["7533"]
+    assert json.loads(kexian("claims", "--json").output) == []
+    assert "belong to chapters still to come" in kexian("claims").output
+    assert "Examples:" in kexian("--help").output
+
+
+def test_tab_completion_knows_articles_and_parts(checkout):
+    env = {
+        **os.environ,
+        "_KEXIAN_COMPLETE": "bash_complete",
+        "COMP_WORDS": "kexian run 75",
+        "COMP_CWORD": "2",
+    }
+    command = Path(sys.executable).with_name("kexian")
+    out = subprocess.run([command], env=env, text=True, capture_output=True, check=False).stdout
+    assert "plain,7533" in out
+
+
+# -- bad input ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("run", "9999"), "no article '9999'"),
+        (("run", "optimization"), "A part (mathematics"),
+        (("run", "7076"), "has no chapter yet; `kexian new 7076`"),
+        (("run", "losses"), "no chapter of 'losses' is written yet"),
+        (("run", "7533", "--profile", "quick"), "'quick' is not one of"),
+        (("run", "7533", "--backend", "theano"), "'theano' is not one of"),
+        (("run", "7533", "--seed", "-1"), "between 0 and 2**32 - 1"),
+        (("run", "7533", "--seed", "1.5"), "not a valid integer"),
+        (("run", "7533", "--record"), "--record belongs to --profile study"),
+        (("list", "--part", "maths"), "no part 'maths'"),
+        (("new", "1"), "no article '1'"),
+        (("new", "7533"), "exists already"),
+    ],
+)
+def test_wrong_names_and_values_are_refused(checkout, chapter, args, message):
+    before = chapter.read_bytes()
+    refused(2, message, *args)
+    assert chapter.read_bytes() == before
+    assert not (checkout / "_build").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("", "corrupt"), ("{", "corrupt"), ('{"cells": []}', "corrupt"), ("[]", "corrupt")],
+)
+def test_a_corrupt_notebook_is_refused(checkout, chapter, text, message):
+    chapter.write_text(text, encoding="utf-8")
+    refused(2, message, "run", "7533")
+    refused(2, message, "claims", "7533")
+    assert chapter.read_text(encoding="utf-8") == text
+
+
+def test_a_notebook_without_parameters_is_refused(checkout, chapter):
+    execute.write_notebook(chapter, notebook("1", tags=()))
+    refused(2, "no cells tagged `parameters`", "run", "7533")
+    nb = notebook("1")
+    nb.cells[0].source = 'profile = "default"'
+    execute.write_notebook(chapter, nb)
+    refused(2, "lacks seed", "run", "7533")
+
+
+def test_a_failing_cell_keeps_what_the_run_had_and_the_earlier_run(checkout, chapter):
+    kexian("run", "7533")
+    run = execute.run_path(checkout, catalogue.load(checkout).article("7533"))
+    earlier = run.read_bytes()
+    execute.write_notebook(chapter, notebook("print('first')", "1 / 0", "print('never')"))
+    result = refused(2, "ZeroDivisionError", "run", "7533")
+    assert run.read_bytes() == earlier
+    kept = run.with_name("integrated-gradients.failed.ipynb").read_text(encoding="utf-8")
+    assert "first" in kept
+    assert str(run.parent) in result.stderr
+    assert not list(run.parent.glob(".*part*"))
+
+
+def test_a_missed_claim_exits_with_1(checkout, chapter):
+    execute.write_notebook(
+        chapter, notebook("class ClaimMissed(Exception): ...\nraise ClaimMissed('C1')")
+    )
+    refused(1, "ClaimMissed: C1", "run", "7533")
+
+
+def test_a_dying_kernel_is_named(checkout, chapter):
+    execute.write_notebook(
+        chapter,
+        notebook("print('first')", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"),
+    )
+    before = chapter.read_bytes()
+    refused(3, "the kernel died, most likely because the machine ran out of memory", "run", "7533")
+    assert chapter.read_bytes() == before
+
+
+def test_a_hanging_cell_is_stopped(checkout, chapter):
+    execute.write_notebook(chapter, notebook("import time; time.sleep(60)"))
+    started = time.monotonic()
+    refused(3, "a cell ran longer than 2 s", "run", "7533", "--timeout", "2")
+    assert time.monotonic() - started < 30
+
+
+def test_other_chapters_still_run_after_a_failure(checkout, chapter):
+    execute.write_notebook(chapter, notebook("1 / 0"))
+    other = checkout / catalogue.load(checkout).article("7466").path
+    execute.write_notebook(other, notebook("print('fine')"))
+    result = refused(2, "1 of 2 chapters failed", "run", "all")
+    assert "7466 noise-and-gradient-penalty ran in" in result.output
+    assert "up to date" in kexian("run", "7466").output
+
+
+def test_an_interrupted_run_leaves_nothing_half(checkout, chapter):
+    execute.write_notebook(chapter, notebook("import time; time.sleep(60)"))
+    threading.Timer(4, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        execute.run_notebook(chapter, checkout / "_build" / "x.ipynb", SMOKE)
+    assert list((checkout / "_build").iterdir()) == []
+
+
+def test_a_full_disk_is_named_and_loses_nothing(checkout, chapter, monkeypatch):
+    kexian("run", "7533")
+    run = execute.run_path(checkout, catalogue.load(checkout).article("7533"))
+    earlier = run.read_bytes()
+    partial = run.with_name(".integrated-gradients.part.ipynb")
+    partial.symlink_to("/dev/full")  # every write to it fails with "no space left on device"
+    refused(3, "the disk is full", "run", "7533", "--force")
+    assert run.read_bytes() == earlier
+    text = run.with_suffix(".json")
+    (text.with_name(f".{text.name}.part")).symlink_to("/dev/full")
+    with pytest.raises(KexianError, match="the disk is full"):
+        execute.write_text(text, "x" * 10_000)
+
+
+def test_a_read_only_folder_is_named(checkout, chapter, monkeypatch):
+    def deny(*args, **kwargs):
+        raise OSError(errno.EROFS, "Read-only file system", str(checkout / "_build"))
+
+    monkeypatch.setattr(Path, "mkdir", deny)
+    refused(
+        3,
+        "cannot be written (Read-only file system); choose another folder with KEXIAN_BUILD",
+        "run",
+        "7533",
+    )
+
+
+def test_the_build_folder_can_be_moved(checkout, tmp_path, monkeypatch):
+    monkeypatch.setenv("KEXIAN_BUILD", str(tmp_path / "elsewhere"))
+    kexian("run", "7533")
+    assert list((tmp_path / "elsewhere" / "runs").iterdir())
+    assert not (checkout / "_build").exists()
+
+
+def test_a_port_in_use_names_the_next(checkout):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        refused(3, f"port {port} is in use", "lab", "--no-browser", "--port", str(port))
+
+
+def test_outside_a_checkout_the_command_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(catalogue, "project_root", lambda *a: None)
+    refused(2, "works inside a checkout", "run", "all")
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+        {"PYTHONIOENCODING": "latin-1"},
+    ],
+)
+def test_other_locales_do_not_stop_the_output(checkout, env):
+    command = Path(sys.executable).with_name("kexian")
+    done = subprocess.run(
+        [command, "list"], env={**os.environ, **env}, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"7533  written" in done.stdout
+    run = subprocess.run(
+        [command, "run", "7533", "--profile", "smoke"],
+        capture_output=True,
+        env={**os.environ, **env},
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+
+
+def test_the_doctor_names_a_wrong_encoding():
+    command = Path(sys.executable).with_name("kexian")
+    done = subprocess.run(
+        [command, "doctor"],
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert b"set PYTHONUTF8=1" in done.stderr
+
+
+def test_the_doctor_names_an_unknown_backend(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "theano")
+    refused(3, "KERAS_BACKEND=theano is unknown", "doctor")
+
+
+def test_an_undeclared_parameter_is_refused(checkout, chapter):
+    with pytest.raises(KexianError, match="has no parameter stepz; its parameters cell declares"):
+        execute.run_notebook(chapter, checkout / "x.ipynb", SMOKE, parameters={"stepz": 3})
+
+
+def test_outputs_of_other_code_are_not_accepted():
+    with pytest.raises(KexianError, match="another version of the notebook"):
+        execute.with_outputs_of(notebook("1"), notebook("2"))
+
+
+# -- a new chapter --------------------------------------------------------------------------------
+
+
+def test_new_writes_a_skeleton_that_runs_up_to_its_first_claim(checkout):
+    contents = (
+        "format: jb-book\nroot: book/index\nparts:\n- chapters:\n  - file: book/parts/losses\n"
+    )
+    (checkout / "_toc.yml").write_text(contents, encoding="utf-8")
+    result = kexian("new", "4733")
+    assert result.exit_code == 0, result.output
+    kexian("new", "4293")
+    toc = (checkout / "_toc.yml").read_text(encoding="utf-8")
+    assert toc.splitlines()[4:] == [
+        "  - file: book/parts/losses",
+        "    sections:",
+        "      - file: notebooks/losses/margin-loss",
+        "      - file: notebooks/losses/focal-loss",
+    ]
+    bibliography = (checkout / "book" / "references.bib").read_text(encoding="utf-8")
+    assert bibliography.count("@misc{kexue4733,") == 1
+    known = catalogue.load(checkout)
+    nb = execute.read_notebook(checkout / known.article("4733").path)
+    text = json.dumps(nb, ensure_ascii=False)
+    assert all(f'\\"{claim}\\"' in text for claim in known.article("4733").claims)
+    assert known.article("4733").title_zh in text
+    refused(1, "C1 of article 4733 is missed", "run", "4733", "--profile", "smoke")
+
+
+def test_a_wrong_public_address_is_named(checkout):
+    (checkout / "pyproject.toml").write_text(
+        "[tool.kexian]\nrepository = 'kexian'\n", encoding="utf-8"
+    )
+    refused(2, "is not of the form https://github.com/OWNER/NAME", "new", "4733")
