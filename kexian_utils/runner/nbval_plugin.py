@@ -16,10 +16,12 @@ variable is set.
 from __future__ import annotations
 
 import copy
+import json
 import os
 import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -31,7 +33,16 @@ from nbformat import NotebookNode
 from nbval.kernel import CURRENT_ENV_KERNEL_NAME, RunningKernel
 from nbval.plugin import IPyNbCell, IPyNbFile, NbCellError
 
+from kexian_utils.experiment.records import now
 from kexian_utils.runner.compare import compare_cells, render_differences
+from kexian_utils.runner.errors import KexianError
+from kexian_utils.runner.execute import (
+    COMMITTED,
+    build_folder,
+    run_key,
+    write_notebook,
+    write_text,
+)
 
 DEFAULT_CELL_TIMEOUT = 600.0
 NBVAL_CELL_TIMEOUT = 2000.0  # nbval's own default: read as "not given"
@@ -64,19 +75,21 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Generator[
 
 @contextmanager
 def kernel_environment() -> Generator[None, None, None]:
-    """Set the variables that a kernel inherits, and put them back afterwards."""
-    wanted = {"KERAS_BACKEND": os.environ.get("KERAS_BACKEND") or "tensorflow"}
-    # ipykernel chooses the inline backend only where nothing else was asked for.
-    removed = {name: os.environ.pop(name) for name in ("MPLBACKEND",) if name in os.environ}
+    """Set the variables that a kernel inherits, as `kexian run` does; put them back afterwards."""
+    wanted = {
+        "KERAS_BACKEND": os.environ.get("KERAS_BACKEND") or COMMITTED.backend,
+        "PYTHONUTF8": "1",
+        "PYTHONHASHSEED": "0",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    }
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     try:
         yield
     finally:
-        os.environ.update(removed)
         for name, value in before.items():
             if value is None:
-                del os.environ[name]
+                os.environ.pop(name, None)
             else:
                 os.environ[name] = value
 
@@ -103,7 +116,7 @@ class KexianNotebook(IPyNbFile):
         self.executed = copy.deepcopy(self.nb)
         self.completed: set[int] = set()
         self.displays: dict[str, list[NotebookNode]] = {}
-        self.started: float | None = None
+        self.started = 0.0
         for item in cells:
             yield KexianCell.from_parent(
                 self,
@@ -151,18 +164,18 @@ class KexianNotebook(IPyNbFile):
             for output in cell.outputs:
                 if output.output_type == "execute_result":
                     output.execution_count = count
-        temporary = target.with_name(f".{target.name}.{os.getpid()}")
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            nbformat.write(self.executed, temporary)
-            os.replace(temporary, target)
-        except OSError as error:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise RuntimeError(
-                f"the executed copy {target} could not be written ({error.strerror}); "
-                "free some space or make the folder writable, or pass --kexian-runs none"
-            ) from error
+            write_notebook(target, self.executed)
+            setting = replace(COMMITTED, backend=self.backend)
+            record = {
+                "key": run_key(self.config.rootpath, self.nb, setting),
+                **asdict(setting),
+                "seconds": round(time.perf_counter() - self.started, 1),
+                "date": now(),
+            }
+            write_text(target.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
+        except KexianError as error:
+            raise self.CollectError(f"no executed copy: {error}") from error
 
     def copy_path(self) -> Path | None:
         """Return where the executed copy goes, None for notebooks outside ``notebooks/``."""
@@ -174,8 +187,8 @@ class KexianNotebook(IPyNbFile):
             relative = self.path.relative_to(root / "notebooks")
         except ValueError:
             return None
-        runs = Path(wish) if wish else root / "_build" / "runs"
-        return runs / f"default-s0-{self.backend}" / relative
+        runs = Path(wish) if wish else build_folder(root) / "runs"
+        return runs / replace(COMMITTED, backend=self.backend).name / relative
 
 
 class KexianCell(IPyNbCell):

@@ -188,7 +188,7 @@ CELLS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
 
         <!-- references: hardy1934 -->
         {REFERENCES}
-        <!-- end of references -->
+        <!-- /references -->
         """,
     ),
     ("finish", "code", (), "exp.finish()"),

@@ -1,6 +1,7 @@
 """The regression run turns red on what it guards, says so clearly, and stays green otherwise."""
 
 import copy
+import json
 import re
 import time
 import xml.etree.ElementTree as ElementTree
@@ -10,6 +11,7 @@ import nbformat
 import pytest
 
 from kexian_utils.runner.compare import compare_notebooks
+from kexian_utils.runner.execute import Setting, read_notebook, run_key
 
 CRASH = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
 
@@ -66,7 +68,7 @@ PLANTED = {
     "constant": (
         plant_constant,
         "Cell 4",
-        "the cell raised ClaimMissed: C1 of article 1 is missed",
+        "raised ClaimMissed: C1 of article 1 is missed",
     ),
     "figure": (plant_figure, "Cell 6", "arrays.y"),
     "dropped": (plant_dropped_claim, "Cell 9", "claims of article 1 left undecided: C3"),
@@ -132,6 +134,11 @@ def test_only_complete_runs_leave_an_executed_copy(outcome):
     written = {path.stem for path in root.glob("_build/runs/default-s0-tensorflow/*/*.ipynb")}
     assert written == {"number", "word", "figure", "alt", "clean"}
     assert not list(root.glob("_build/runs/**/.*")), "temporary files are left"
+    setting = Setting("default", 0, "tensorflow")
+    for path in root.glob("_build/runs/*/*/*.ipynb"):
+        stored = read_notebook(root / "notebooks" / "fixtures" / path.name)
+        record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        assert record["key"] == run_key(root, stored, setting), "the run is not taken up again"
 
 
 def test_executed_copy_is_what_papermill_would_have_written(outcome, chapter):
@@ -182,5 +189,6 @@ def test_unwritable_folder_is_named_and_keeps_the_earlier_copy(chapter_root, tmp
     (tmp_path / "blocked").write_text("a file where a folder should be", encoding="utf-8")
     process = fixtures.run_nbval(tmp_path, "--kexian-runs", "blocked")
     assert process.returncode == 1
-    assert "could not be written" in process.stdout
-    assert "make the folder writable" in process.stdout
+    assert "no executed copy:" in process.stdout
+    assert "Earlier results are untouched." in process.stdout
+    assert "Traceback" not in process.stdout
