@@ -76,7 +76,7 @@ def fix_threads(threads: int) -> None:
 
 
 @contextlib.contextmanager
-def _without_chatter() -> Iterator[None]:
+def without_chatter() -> Iterator[None]:
     """Keep what C++ code writes to the process's error stream; show it only if something fails.
 
     TensorFlow and XLA greet on that stream before any log level applies, and a notebook would
@@ -110,7 +110,7 @@ def import_keras(name: str, threads: int) -> Any:
         "torch": "pip install torch (its CPU build is enough)",
     }
     try:
-        with _without_chatter():
+        with without_chatter():
             if name == "tensorflow":
                 _prepare_tensorflow(threads)
             elif name == "jax":

@@ -428,7 +428,9 @@ def start(
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002  (third-party code may draw from the global stream)
     if keras:
-        backends.import_keras(name, threads).utils.set_random_seed(seed)
+        framework = backends.import_keras(name, threads)
+        with backends.without_chatter():
+            framework.utils.set_random_seed(seed)  # sets TensorFlow's seed on every backend
     plots.use_style()
     experiment = Experiment(entry, profile, seed, name, threads, _load_study(entry))
     experiment._run_record("start")
