@@ -175,7 +175,7 @@ class Experiment:
 
         Raises:
             ClaimMissed: the criterion is not met. The record is left in the output first.
-            ValueError: unknown claim, kind, verdict or profile; a claim decided twice.
+            ValueError: unknown claim, kind, verdict or profile; a claim decided in two places.
         """
         self._validate(claim, sentence, kind)
         if verdict not in ("holds", "refuted", "not shown"):
@@ -245,8 +245,12 @@ class Experiment:
                 f"article {self.article.id} has no claim {claim!r} in the catalogue; "
                 f"its claims are {', '.join(self.article.claims)}"
             )
-        if claim in self._claims and self._claims[claim]["verdict"] != records.MISSED:
-            raise ValueError(f"{claim} is already decided; restart the kernel and run all cells.")
+        # The same sentence again is a cell that was run again; another one is a second claim.
+        if claim in self._claims and self._claims[claim]["sentence"] != sentence:
+            raise ValueError(
+                f"{claim} is already decided by another cell, which says "
+                f"{self._claims[claim]['sentence']!r}; decide each claim in one place."
+            )
         if kind not in records.KINDS:
             raise ValueError(f"kind must be one of {', '.join(records.KINDS)}, got {kind!r}")
         if not sentence.strip() or "|" in sentence or "\n" in sentence:

@@ -89,6 +89,17 @@ def test_jupyter_book_stays_below_2_and_torch_outside():
     assert "torch" not in {p["name"] for p in LOCK["package"]}
 
 
+def test_workflows_pin_released_actions_and_ask_for_little():
+    for path in (ROOT / ".github" / "workflows").glob("*.yml"):
+        text = path.read_text(encoding="utf-8")
+        workflow = yaml.safe_load(text)
+        actions = re.findall(r"uses: (\S+)", text)
+        assert actions, path
+        assert all(re.fullmatch(r"actions/[\w-]+@v\d+\.\d+\.\d+", action) for action in actions)
+        assert workflow["permissions"] == {"contents": "read"}
+        assert all("timeout-minutes" in job for n, job in workflow["jobs"].items() if n != "report")
+
+
 def test_every_study_record_is_in_the_wheel():
     included = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
     for path in (ROOT / "notebooks").rglob("*.study.json"):
