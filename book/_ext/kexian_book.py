@@ -1,0 +1,122 @@
+"""The book's own Sphinx extension: search, launch buttons, and the language of Chinese text."""
+
+from __future__ import annotations
+
+import html
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from kexian_search import HAN, SearchChineseEnglish
+
+# Han characters with the Chinese punctuation between and around them.
+_PUNCTUATION = "\u3000-\u303f\uff01-\uff5e\u201c\u201d\u2018\u2019\u2026\u2014·"
+_RUN = re.compile(
+    rf"[\u3000-\u303f\uff08]*[{HAN}](?:[{HAN}{_PUNCTUATION}]*[{HAN}\u3000-\u303f\uff01-\uff5e])?"
+)
+_PIECES = re.compile(
+    r"(<!--.*?-->|<script\b.*?</script>|<style\b.*?</style>|<title\b.*?</title>|<[^>]+>)",
+    re.DOTALL | re.IGNORECASE,
+)
+_TAG = re.compile(r"<(/?)([a-zA-Z][\w-]*)((?:[^>\"']|\"[^\"]*\"|'[^']*')*)>")
+_VOID = set("area base br col embed hr img input link meta source track wbr".split())
+_SKIP = {"code", "pre", "textarea", "svg", "option", "select", "math"}
+_SKIP_CLASS = re.compile(r"\bclass=\"[^\"]*\b(?:math|highlight)\b")
+_MARKED = re.compile(r"\blang=\"zh")
+
+
+def mark_chinese(page: str) -> str:
+    """Put ``<span lang="zh">`` around runs of Han characters in the text of an HTML page.
+
+    Code, formulas, drawings, scripts, attributes and text that is marked already stay as they are.
+    """
+    out: list[str] = []
+    skipping: list[str] = []
+    for piece in _PIECES.split(page):
+        tag = _TAG.fullmatch(piece)
+        if tag:
+            closing, name, attributes = tag[1], tag[2].lower(), tag[3]
+            if name not in _VOID and not attributes.endswith("/"):
+                if closing:
+                    if skipping and skipping[-1] == name:
+                        skipping.pop()
+                elif skipping:
+                    # Inside a skipped element only elements of the same name need counting.
+                    if name == skipping[0]:
+                        skipping.append(name)
+                elif name in _SKIP or _SKIP_CLASS.search(attributes) or _MARKED.search(attributes):
+                    skipping.append(name)
+        elif not skipping and piece and not piece.startswith("<"):
+            piece = _RUN.sub(lambda run: f'<span lang="zh">{run[0]}</span>', piece)
+        out.append(piece)
+    return "".join(out)
+
+
+def launch_links(repository: str, branch: str, path: str) -> list[tuple[str, str]]:
+    """Return (label, address) of the services that open a notebook of a public repository.
+
+    Args:
+        repository: "https://github.com/OWNER/NAME", or "" when none is set: then no link.
+        branch: the branch that holds the notebook.
+        path: the notebook's path in the repository.
+    """
+    if not repository:
+        return []
+    match = re.fullmatch(r"https://github\.com/([\w.-]+)/([\w.-]+?)(?:\.git)?/?", repository)
+    if match is None:
+        raise ValueError(
+            "the repository in pyproject.toml, [tool.kexian], must look like "
+            f"'https://github.com/OWNER/NAME', got {repository!r}"
+        )
+    name = f"{match[1]}/{match[2]}"
+    return [
+        ("Open in Colab", f"https://colab.research.google.com/github/{name}/blob/{branch}/{path}"),
+        (
+            "Launch in JupyterLab (Binder)",
+            f"https://mybinder.org/v2/gh/{name}/{branch}?urlpath=lab/tree/{path}",
+        ),
+    ]
+
+
+def _add_chapter_bar(
+    app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
+) -> None:
+    source = Path(app.srcdir) / f"{pagename}.ipynb"
+    if doctree is None or "body" not in context or not source.is_file():
+        return
+    # "_sources" holds the very file from which the page was made.
+    here = context["pathto"](f"_sources/{pagename}.ipynb", 1)
+    name = source.name
+    links = [f'<a href="{html.escape(here)}" download="{name}">Download notebook</a>']
+    config = app.config
+    for label, address in launch_links(
+        config.kexian_repository, config.kexian_branch, f"notebooks/{pagename}.ipynb"
+    ):
+        links.append(f'<a href="{html.escape(address)}" rel="noopener">{label}</a>')
+    bar = f'<p class="kexian-bar">{" ".join(links)}</p>'
+    context["body"] = context["body"].replace("</h1>", f"</h1>\n{bar}", 1)
+
+
+def _finish(app: Any, exception: Exception | None) -> None:
+    if exception is not None or app.builder.format != "html":
+        return
+    for path in Path(app.outdir).rglob("*.html"):
+        if "_static" in path.parts or "_sources" in path.parts:
+            continue
+        page = path.read_text(encoding="utf-8")
+        marked = mark_chinese(page)
+        if marked != page:
+            path.write_text(marked, encoding="utf-8")
+
+
+def setup(app: Any) -> dict[str, Any]:
+    """Register with Sphinx."""
+    app.add_config_value("kexian_repository", "", "html", [str])
+    app.add_config_value("kexian_branch", "main", "html", [str])
+    app.add_search_language(SearchChineseEnglish)
+    app.connect("html-page-context", _add_chapter_bar)
+    app.connect("build-finished", _finish)
+    return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}
