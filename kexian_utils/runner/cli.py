@@ -383,7 +383,7 @@ def doctor(root: _Root, notebooks: bool, as_json: bool) -> None:
 @click.argument("id", shell_complete=_complete_names)
 @click.pass_obj
 def new(root: _Root, id: str) -> None:
-    """Write the skeleton of a chapter: notebook, claims table, bibliography entry, contents.
+    """Write the skeleton of a chapter: notebook, claims table, bibliography entry.
 
     \b
     Example:
@@ -391,7 +391,7 @@ def new(root: _Root, id: str) -> None:
     """
     from kexian_utils.runner.new import write_chapter
 
-    for line in write_chapter(root.path, root.catalogue, root.catalogue.article(id)):
+    for line in write_chapter(root.path, root.catalogue.article(id)):
         click.echo(line)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nbformat
 
-from kexian_utils.catalogue import Article, Catalogue
+from kexian_utils.catalogue import Article
 from kexian_utils.runner.errors import KexianError
 from kexian_utils.runner.execute import read_notebook, write_notebook, write_text
 
@@ -145,8 +145,8 @@ def bibliography_entry(article: Article) -> str:
     )
 
 
-def write_chapter(root: Path, catalogue: Catalogue, article: Article) -> list[str]:
-    """Write a chapter's skeleton, its bibliography entry and its line in the contents.
+def write_chapter(root: Path, article: Article) -> list[str]:
+    """Write a chapter's skeleton and its bibliography entry; the build finds it by the catalogue.
 
     Returns:
         What was done, and what to do next, one line each.
@@ -164,40 +164,8 @@ def write_chapter(root: Path, catalogue: Catalogue, article: Article) -> list[st
     if f"{{{bibliography_key(article)}," not in entries:
         write_text(bibliography, f"{entries.rstrip()}\n\n{bibliography_entry(article)}".lstrip())
         done.append(f"added {bibliography_key(article)} to book/references.bib")
-    if _add_to_contents(root, catalogue, article):
-        done.append("added the chapter to _toc.yml")
     done.append(f"next: make lab, then `kexian check {article.id}` and `kexian doctor --notebooks`")
     return done
-
-
-def _add_to_contents(root: Path, catalogue: Catalogue, article: Article) -> bool:
-    """Insert the chapter below its part's opener, in the order of the catalogue."""
-    path = root / "_toc.yml"
-    if not path.is_file():
-        return False
-    lines = path.read_text(encoding="utf-8").splitlines()
-    wanted = article.path.with_suffix("").as_posix()
-    if any(line.strip().endswith(wanted) for line in lines):
-        return False
-    order = [a.path.with_suffix("").as_posix() for a in catalogue.select(article.part)]
-    opener = next(
-        (n for n, line in enumerate(lines) if line.strip().endswith(f"parts/{article.part}")), None
-    )
-    if opener is None:
-        raise KexianError(f"_toc.yml has no entry book/parts/{article.part}; restore it first.")
-    indent = " " * (len(lines[opener]) - len(lines[opener].lstrip()))
-    end = opener + 1
-    if end >= len(lines) or lines[end].strip() != "sections:":
-        lines.insert(end, f"{indent}  sections:")
-    end += 1
-    item = f"{indent}    - file: "
-    while end < len(lines) and lines[end].startswith(item):
-        if order.index(lines[end].removeprefix(item).strip()) > order.index(wanted):
-            break
-        end += 1
-    lines.insert(end, item + wanted)
-    write_text(path, "\n".join(lines) + "\n")
-    return True
 
 
 _REFERENCES = re.compile(

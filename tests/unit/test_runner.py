@@ -330,20 +330,8 @@ def test_outputs_of_other_code_are_not_accepted():
 
 
 def test_new_writes_a_skeleton_that_runs_up_to_its_first_claim(checkout):
-    contents = (
-        "format: jb-book\nroot: book/index\nparts:\n- chapters:\n  - file: book/parts/losses\n"
-    )
-    (checkout / "_toc.yml").write_text(contents, encoding="utf-8")
     result = kexian("new", "4733")
     assert result.exit_code == 0, result.output
-    kexian("new", "4293")
-    toc = (checkout / "_toc.yml").read_text(encoding="utf-8")
-    assert toc.splitlines()[4:] == [
-        "  - file: book/parts/losses",
-        "    sections:",
-        "      - file: notebooks/losses/margin-loss",
-        "      - file: notebooks/losses/focal-loss",
-    ]
     bibliography = (checkout / "book" / "references.bib").read_text(encoding="utf-8")
     assert bibliography.count("@misc{kexue4733,") == 1
     known = catalogue.load(checkout)
