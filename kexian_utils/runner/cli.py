@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
 from collections.abc import Sequence
@@ -164,8 +165,6 @@ def list_articles(root: _Root, part: str | None, as_json: bool) -> None:
 
 
 def _setting(profile: str, seed: int, backend: str | None) -> Setting:
-    import os
-
     return Setting(
         profile, check_seed(seed), backend or os.environ.get("KERAS_BACKEND") or COMMITTED.backend
     )
@@ -451,6 +450,8 @@ def lab(root: _Root, port: int, browser: bool) -> None:
         f"--ServerApp.root_dir={root.path}",
         "--LabApp.default_url=/lab/tree/notebooks",
     ]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command.append("--allow-root")  # containers and Colab's terminals run as root
     sys.exit(subprocess.call(command + ([] if browser else ["--no-browser"])))
 
 
