@@ -1,0 +1,182 @@
+"""Chapters under other parameters than the committed ones, and re-runs that must change nothing."""
+
+import copy
+import subprocess
+import sys
+
+import fixture_notebooks as fixtures
+import nbformat
+import pytest
+from project_notebooks import ARTICLES, CHAPTERS, ROOT, WEEKLY, rotating, rotation
+
+from kexian_utils.catalogue import PROFILES
+from kexian_utils.experiment.records import CLAIM_MIME, RUN_MIME, VERDICTS, outputs
+from kexian_utils.runner.compare import compare_notebooks, render_differences
+from kexian_utils.runner.execute import COMMITTED, Setting, read_notebook, run_notebook
+
+SMOKE_SEED = 1
+DEFAULT_SEED = 1 + rotation() % 3
+BACKENDS = ("tensorflow", pytest.param("jax", marks=pytest.mark.jax))
+ROTATING = CHAPTERS if WEEKLY else rotating(CHAPTERS)
+
+weekly = pytest.mark.skipif(not WEEKLY, reason="runs only with KEXIAN_WEEKLY=1")
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory):
+    """Run a notebook once per setting and keep the executed copy: run(path, setting)."""
+    folder = tmp_path_factory.mktemp("runs")
+    done = {}
+
+    def run_once(path, setting):
+        key = (path, setting)
+        if key not in done:
+            output = folder / setting.name / path.parent.name / path.name
+            done[key] = read_notebook(run_notebook(path, output, setting).path)
+        return copy.deepcopy(done[key])
+
+    return run_once
+
+
+def check_claims(article, notebook, setting):
+    """Every claim of the catalogue is decided, quoted, or not run for want of a larger profile."""
+    records = {record["claim"]: record for _, record in outputs(notebook, CLAIM_MIME)}
+    assert sorted(records) == sorted(article.claims)
+    for claim, record in records.items():
+        ran = (record["profile"], record["seed"], record["backend"])
+        assert ran == (setting.profile, setting.seed, setting.backend)
+        assert record["verdict"] in VERDICTS
+        decided = PROFILES.index(setting.profile) >= PROFILES.index(record["needs"])
+        assert (record["verdict"] != "not run") == decided, claim
+    assert [record["phase"] for _, record in outputs(notebook, RUN_MIME)] == ["start", "finish"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("article", ARTICLES)
+def test_smoke_at_another_seed(run, article, backend):
+    setting = Setting("smoke", SMOKE_SEED, backend)
+    check_claims(article, run(ROOT / article.path, setting), setting)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("article", [pytest.param(a, id=a.id) for a in ROTATING])
+def test_default_at_another_seed(run, article, backend):
+    setting = Setting(COMMITTED.profile, DEFAULT_SEED, backend)
+    check_claims(article, run(ROOT / article.path, setting), setting)
+
+
+# ---------------------------------------------------------------------------------- seed audit
+
+DISTURB = """
+import random as _random, numpy as _numpy
+_random.seed({n}); _numpy.random.seed({n}); _random.random(); _numpy.random.random({n})
+"""
+DISTURB_KERAS = """
+import sys as _sys
+if "keras" in _sys.modules: _sys.modules["keras"].utils.set_random_seed({n})
+"""
+IMPORT_KERAS = "import os as _os\n_os.environ['OMP_NUM_THREADS'] = '1'\nimport keras as _keras\n"
+
+
+def disturbed(notebook, *, keras):
+    """A copy with cells before the first and after each code cell that disturb global state."""
+    result = copy.deepcopy(notebook)
+    result.cells = []
+    number = 1000
+    for cell in notebook.cells:
+        result.cells.append(copy.deepcopy(cell))
+        if cell.cell_type != "code":
+            continue
+        first = "parameters" in cell.metadata.get("tags", ())
+        source = (IMPORT_KERAS if keras and first else "") + DISTURB + DISTURB_KERAS
+        number += 1
+        extra = nbformat.v4.new_code_cell(source.format(n=number), id=f"disturb-{number}")
+        extra.metadata["tags"] = ["kexian-injected"]
+        result.cells.append(extra)
+    return result
+
+
+@pytest.mark.parametrize("article", ARTICLES)
+def test_disturbed_global_random_state_changes_nothing(run, article, tmp_path):
+    setting = Setting("smoke", SMOKE_SEED)
+    notebook = read_notebook(ROOT / article.path)
+    uses_keras = "keras=False" not in "".join(cell.source for cell in notebook.cells)
+    path = tmp_path / article.path.name
+    nbformat.write(disturbed(notebook, keras=uses_keras), path)
+    differences = compare_notebooks(run(ROOT / article.path, setting), run(path, setting))
+    assert not differences, render_differences(differences)
+
+
+@pytest.mark.parametrize(
+    ("draw", "name"),
+    [("np.random.random()", "NumPy"), ("__import__('random').random()", "Python")],
+)
+def test_seed_audit_finds_unseeded_randomness(run, tmp_path, draw, name):
+    notebook = fixtures.build()
+    fixtures.cell(notebook, "result").source = draw
+    plain = fixtures.make_root(tmp_path / "plain", notebook)
+    other = fixtures.make_root(tmp_path / "other", disturbed(notebook, keras=False))
+    (found,) = compare_notebooks(run(plain, COMMITTED), run(other, COMMITTED))
+    assert found.cell_id == "result", name
+
+
+# ------------------------------------------------------------------------------ no false alarms
+
+
+def test_ten_reruns_of_a_small_chapter_raise_no_alarm(chapter_root, tmp_path):
+    stored = nbformat.read(chapter_root / fixtures.RELATIVE, as_version=4)
+    path = fixtures.make_root(tmp_path)
+    for number in range(10):
+        nbformat.write(stored, path.with_name(f"copy-{number}.ipynb"))
+    process = fixtures.run_nbval(tmp_path)
+    assert process.returncode == 0, process.stdout
+    code_cells = sum(cell.cell_type == "code" for cell in stored.cells)
+    assert f"{10 * code_cells} passed" in process.stdout
+
+
+def assert_rerun_is_green(article, tmp_path, environment=None):
+    path = ROOT / article.path
+    result = run_notebook(path, tmp_path / path.name, COMMITTED, environment=environment)
+    differences = compare_notebooks(read_notebook(path), read_notebook(result.path))
+    assert not differences, render_differences(differences)
+
+
+@weekly
+@pytest.mark.slow
+@pytest.mark.weekly
+@pytest.mark.parametrize("article", ARTICLES)
+def test_no_alarm_with_other_vector_instructions(article, tmp_path):
+    assert_rerun_is_green(article, tmp_path, {"ONEDNN_MAX_CPU_ISA": "AVX2"})
+
+
+@weekly
+@pytest.mark.slow
+@pytest.mark.weekly
+@pytest.mark.parametrize("article", ARTICLES)
+def test_no_alarm_while_another_core_is_busy(article, tmp_path):
+    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        assert_rerun_is_green(article, tmp_path)
+    finally:
+        busy.kill()
+        busy.wait()
+
+
+# ------------------------------------------------------------------------------------- rotation
+
+
+def test_rotation_reaches_every_chapter_equally_often():
+    chapters = list("abcdefg")
+    met = [name for step in range(7) for name in rotating(chapters, 2, step)]
+    assert sorted(met) == sorted(chapters * 2)
+    assert rotating(["a"], 2, 5) == ["a"]
+    assert all(len(set(rotating(chapters, 2, step))) == 2 for step in range(20))
+
+
+def test_rotation_can_be_set(monkeypatch):
+    monkeypatch.setenv("KEXIAN_ROTATION", "12")
+    assert rotation() == 12
+    monkeypatch.setenv("KEXIAN_ROTATION", "x")
+    with pytest.raises(ValueError, match="KEXIAN_ROTATION must be a whole number, got 'x'"):
+        rotation()
