@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 import tomllib
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -416,7 +417,7 @@ def _equations(subject: _Subject) -> Iterator[str]:
 
 def _solutions(subject: _Subject) -> Iterator[str]:
     headings = "\n".join(cell.source for _, cell in subject.cells("markdown"))
-    if not re.search(r"^#+\s+Exercises\b", headings, re.MULTILINE):
+    if not re.search(r"^#+\s+(?:\d+\.\s+)?Exercises\b", headings, re.MULTILINE):
         yield "no section Exercises; add two or three exercises with solutions."
     folded = 0
     for index, cell in subject.cells("markdown"):
@@ -447,7 +448,8 @@ def _byline(subject: _Subject) -> Iterator[str]:
         (f"kexue.fm/archives/{subject.article.id}", "the link to the original article"),
         (subject.article.title_zh, "the article's Chinese title as in the catalogue"),
     ):
-        if text not in first:
+        # Full-width and plain punctuation count as the same.
+        if unicodedata.normalize("NFKC", text) not in unicodedata.normalize("NFKC", first):
             yield f"the first Markdown cell lacks {words}; add {text} to the byline."
 
 
@@ -459,7 +461,7 @@ def _phrases(subject: _Subject) -> Iterator[str]:
 
 def _references(subject: _Subject) -> Iterator[str]:
     text = "\n\n".join(cell.source for _, cell in subject.cells("markdown"))
-    if not re.search(r"^#+\s+References\b", text, re.MULTILINE):
+    if not re.search(r"^#+\s+(?:\d+\.\s+)?References\b", text, re.MULTILINE):
         yield (
             "no section References; add one with `<!-- references: KEYS -->` and "
             "`<!-- /references -->`, and run `kexian refresh`."

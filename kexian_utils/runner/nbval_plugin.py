@@ -31,7 +31,7 @@ import pytest
 from nbconvert.filters import strip_ansi
 from nbformat import NotebookNode
 from nbval.kernel import CURRENT_ENV_KERNEL_NAME, RunningKernel
-from nbval.plugin import IPyNbCell, IPyNbFile, NbCellError
+from nbval.plugin import IPyNbCell, IPyNbFile, NbCellError, bcolors, nocolors
 
 from kexian_utils.experiment.records import now
 from kexian_utils.runner.compare import compare_cells, render_differences
@@ -197,6 +197,12 @@ class KexianCell(IPyNbCell):
     def __init__(self, *, index: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.index = index
+        self.colors = bcolors if self.coloured else nocolors
+
+    @property
+    def coloured(self) -> bool:
+        """Whether the terminal shows colours."""
+        return self.config.get_terminal_writer().hasmarkup
 
     def setup(self) -> None:
         """Do not mark cells after a time-out as expected failures, as nbval does."""
@@ -207,9 +213,16 @@ class KexianCell(IPyNbCell):
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo) -> str:
         """Show the exception of a cell, or what differs in its outputs."""
-        if isinstance(excinfo.value, NbCellError):
-            return super().repr_failure(excinfo)
-        return f"{type(excinfo.value).__name__}: {excinfo.value}"
+        error = excinfo.value
+        if not isinstance(error, NbCellError):
+            return f"{type(error).__name__}: {error}"
+        colors = self.colors
+        parts = [f"{colors.FAIL}{error}{colors.ENDC}"]
+        if error.inner_traceback:
+            parts.append(error.inner_traceback)
+        if error.source:
+            parts.append(f"{colors.OKBLUE}The cell:{colors.ENDC}\n{error.source}")
+        return "\n\n".join(parts) + "\n"
 
     def runtest(self) -> None:
         """Run the cell, keep its outputs in the executed copy, compare them.
@@ -230,21 +243,22 @@ class KexianCell(IPyNbCell):
         if error is not None and not self.options["check_exception"]:
             traceback = "\n".join(error.traceback)
             self.raise_cell_error(
-                f"the cell raised {error.ename}: {error.evalue}",
-                traceback if self.config.option.color == "yes" else strip_ansi(traceback),
+                f"cell {self.cell_num} raised {error.ename}: {error.evalue}",
+                traceback if self.coloured else strip_ansi(traceback),
             )
         notebook.completed.add(self.index)
         if not self.options["check"]:
             return
         if self.cell.execution_count is None:
             self.raise_cell_error(
-                "the stored cell was never run; store its outputs with 'kexian accept'"
+                f"cell {self.cell_num} is stored without a run; store one with `kexian accept ID`"
             )
         differences = compare_cells(self.cell, outputs, self.index)
         if differences:
             what = differences[0].what + (" (and more)" if len(differences) > 1 else "")
             self.raise_cell_error(
-                f"stored and fresh outputs differ: {what}", render_differences(differences)
+                f"cell {self.cell_num}: stored and fresh outputs differ: {what}",
+                render_differences(differences),
             )
 
     def execute(self) -> tuple[list[NotebookNode], NotebookNode | None]:
