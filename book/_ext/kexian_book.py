@@ -100,6 +100,14 @@ def _add_chapter_bar(
     context["body"] = context["body"].replace("</h1>", f"</h1>\n{bar}", 1)
 
 
+def _note_formulas(
+    app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
+) -> None:
+    # Sphinx loads MathJax where the page's source has formulas; generated HTML has them as well.
+    if 'class="math' in context.get("body", ""):
+        app.env.get_domain("math").data["has_equations"][pagename] = True
+
+
 def _finish(app: Any, exception: Exception | None) -> None:
     if exception is not None or app.builder.format != "html":
         return
@@ -118,5 +126,6 @@ def setup(app: Any) -> dict[str, Any]:
     app.add_config_value("kexian_branch", "main", "html", [str])
     app.add_search_language(SearchChineseEnglish)
     app.connect("html-page-context", _add_chapter_bar)
+    app.connect("html-page-context", _note_formulas, priority=100)  # before Sphinx looks
     app.connect("build-finished", _finish)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from standin import write_standin
+
+from kexian_utils.runner.book import build
+
+ROOT = Path(__file__).resolve().parents[2]
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+REMEDY = (
+    "Chromium is missing: install it with `sudo apt-get install chromium` "
+    "(or set KEXIAN_CHROMIUM to its path)"
+)
+
+
+def chromium() -> str | None:
+    named = os.environ.get("KEXIAN_CHROMIUM")
+    if named:
+        return named if Path(named).is_file() else None
+    return next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    path = chromium()
+    if path is None:
+        if os.environ.get("CI") or os.environ.get("KEXIAN_REQUIRE_BROWSER"):
+            pytest.fail(REMEDY)
+        pytest.skip(REMEDY)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield running
+        running.close()
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="session")
+def serve():
+    """Serve a folder on a free port of this machine; returns the address."""
+    servers = []
+
+    def start(folder: Path) -> str:
+        handler = functools.partial(_Quiet, directory=str(folder))
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def book(tmp_path_factory) -> Path:
+    """The folder of the book, built once from the stored outputs."""
+    return build("stored", ROOT, tmp_path_factory.mktemp("book")).parent
+
+
+@pytest.fixture(scope="session")
+def address(book, serve) -> str:
+    return serve(book)
+
+
+def copy_project(target: Path) -> Path:
+    """A small copy of the project: the book's pages and no notebook."""
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(ROOT / "book", target / "book", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("_config.yml", "_toc.yml", "pyproject.toml"):
+        shutil.copyfile(ROOT / name, target / name)
+    (target / "notebooks").mkdir()
+    shutil.copyfile(ROOT / "notebooks/catalogue.toml", target / "notebooks/catalogue.toml")
+    return target
+
+
+@pytest.fixture(scope="session")
+def small_book(tmp_path_factory) -> Path:
+    """A book with one made-up chapter that holds everything a chapter may, and a public address."""
+    root = copy_project(tmp_path_factory.mktemp("small") / "project")
+    write_standin(root)
+    settings = root / "pyproject.toml"
+    text = settings.read_text(encoding="utf-8")
+    changed, count = re.subn(
+        r'^repository = ""$', 'repository = "https://github.com/owner/name"', text, flags=re.M
+    )
+    assert count == 1, "pyproject.toml must hold an empty `repository` in [tool.kexian]"
+    settings.write_text(changed, encoding="utf-8")
+    return build("stored", root, root / "_build").parent
+
+
+@pytest.fixture(scope="session")
+def small_address(small_book, serve) -> str:
+    return serve(small_book)

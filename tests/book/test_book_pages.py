@@ -1,0 +1,258 @@
+"""The built pages in a real browser."""
+
+from __future__ import annotations
+
+import pytest
+from checks import look, look_everywhere, visit
+from conftest import ROOT
+from standin import CLAIMS, CODE, PAGE
+
+from kexian_utils import catalogue
+from kexian_utils.runner.book import chapters_of
+
+pytestmark = pytest.mark.browser
+
+FIXED = (
+    "index",
+    "how-to-read",
+    "how-to-run",
+    "notation",
+    "gallery",
+    "ledger",
+    "errata",
+    "status",
+    "bibliography",
+    "search",
+)
+PARTS = tuple(f"parts/{part.id}" for part in catalogue.load(ROOT).parts)
+CHAPTERS = tuple(f"{article.part}/{article.slug}" for article in chapters_of(ROOT))
+
+
+@pytest.mark.parametrize("page", [*FIXED, *PARTS, *CHAPTERS])
+def test_a_page_is_whole_on_phone_and_screen_in_light_and_dark(page, browser, address):
+    assert look_everywhere(browser, f"{address}/{page}.html") == []
+
+
+def test_every_page_of_the_book_is_looked_at(book):
+    built = {
+        path.relative_to(book).with_suffix("").as_posix()
+        for path in book.rglob("*.html")
+        if not {"_static", "_sources"} & set(path.relative_to(book).parts)
+    }
+    assert built - {"genindex"} == {*FIXED, *PARTS, *CHAPTERS}
+
+
+@pytest.mark.parametrize(
+    "page", [PAGE, "ledger", "gallery", "errata", "status", "parts/transformers"]
+)
+def test_a_full_chapter_is_whole_everywhere(page, browser, small_address):
+    assert look_everywhere(browser, f"{small_address}/{page}.html") == []
+
+
+@pytest.mark.parametrize("page", ["index", "notation", "ledger", "search", *CHAPTERS[:1]])
+def test_pages_work_from_a_file(page, browser, book):
+    with visit(browser, (book / f"{page}.html").as_uri()) as (shown, problems):
+        assert problems + look(shown, colours=False) == []
+
+
+# -- search -------------------------------------------------------------------------------------
+
+
+def search(browser, base, query):
+    with visit(browser, f"{base}/search.html?q={query}") as (page, problems):
+        page.wait_for_function(
+            "/found|did not match/i.test("
+            "document.querySelector('.search-summary')?.textContent || '')"
+        )
+        hits = page.eval_on_selector_all(
+            "#search-results ul.search a", "links => links.map(a => a.getAttribute('href'))"
+        )
+        assert problems == []
+        # Headings of a page are hits of their own.
+        return {hit.split("?")[0].split("#")[0].removesuffix(".html") for hit in hits}
+
+
+def test_chinese_compounds_are_found_whole(browser, small_address):
+    assert search(browser, small_address, "旋转位置编码") == {PAGE}
+    assert search(browser, small_address, "绝对位置编码") == {PAGE}
+    assert search(browser, small_address, "RoPE 旋转位置编码") <= {PAGE}
+    assert search(browser, small_address, "旋转批归一化乙") == set()
+
+
+@pytest.mark.parametrize("query", ["批归一化", "损失地形", "柯西不等式"])
+def test_the_terms_of_the_book_are_found(query, browser, address):
+    wanted = {"notation"}
+    if "optimisation/batch-normalization" in CHAPTERS:
+        wanted.add("optimisation/batch-normalization")
+    assert wanted <= search(browser, address, query)
+
+
+@pytest.mark.parametrize(
+    ("query", "page"),
+    [
+        ("ledger", "ledger"),
+        ("licences", "index"),
+        ("Kullback", "notation"),
+        ("seeds", "how-to-read"),
+    ],
+)
+def test_english_words_are_found_in_any_form(query, page, browser, address):
+    assert page in search(browser, address, query)
+
+
+@pytest.mark.parametrize("query", ["xyzzy", "xyzzy 梯度", "乒乓球拍"])
+def test_what_is_not_there_is_not_found(query, browser, address):
+    assert search(browser, address, query) == set()
+
+
+def test_search_works_from_a_file(browser, book):
+    assert "notation" in search(browser, book.as_uri(), "批归一化")
+
+
+# -- ledger -------------------------------------------------------------------------------------
+
+
+def rows(page):
+    return page.locator(".kexian-ledger tbody tr:visible").count()
+
+
+def test_the_ledger_filters_without_a_server(browser, small_book):
+    with visit(browser, (small_book / "ledger.html").as_uri()) as (page, problems):
+        assert rows(page) == len(CLAIMS)
+        page.select_option("select[name=verdict]", "holds")
+        # Two decided here, one by a dated study.
+        assert rows(page) == 3
+        page.select_option("select[name=kind]", "erratum")
+        assert rows(page) == 1
+        assert "1 of" in page.locator(".kexian-count").inner_text()
+        page.click(".kexian-filter button")
+        page.wait_for_timeout(50)
+        assert rows(page) == len(CLAIMS)
+        # By keyboard alone.
+        page.focus("input[name=words]")
+        page.keyboard.type("table 1")
+        assert rows(page) == 1
+        page.locator(".kexian-ledger tbody tr:visible a").first.press("Enter")
+        page.wait_for_url("**/rope-2d.html#claim-c4")
+        assert page.locator("#claim-c4").is_visible()
+        assert problems == []
+
+
+def test_every_row_leads_to_its_cell(browser, small_address):
+    with visit(browser, f"{small_address}/{PAGE}.html") as (page, _):
+        for record in CLAIMS:
+            box = page.locator(f"#claim-{record['claim'].lower()}")
+            assert record["claim"] in box.inner_text()
+            assert record["verdict"] in box.inner_text()
+
+
+def test_the_ledger_is_a_plain_table_without_scripts(browser, small_address):
+    with visit(browser, f"{small_address}/ledger.html", java_script_enabled=False) as (page, _):
+        assert rows(page) == len(CLAIMS)
+        assert not page.locator(".kexian-filter").is_visible()
+
+
+# -- chapters -----------------------------------------------------------------------------------
+
+
+def test_code_is_copied(browser, small_address):
+    with visit(browser, f"{small_address}/{PAGE}.html") as (page, problems):
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        cell = page.locator("div.cell", has_text="answer = 6 * 7").first
+        cell.hover()
+        cell.locator("button.copybtn").first.click()
+        page.wait_for_timeout(200)
+        assert page.evaluate("navigator.clipboard.readText()").strip() == CODE
+        assert problems == []
+
+
+def test_a_chapter_offers_the_notebook_and_the_launch_links(browser, small_address):
+    with visit(browser, f"{small_address}/{PAGE}.html") as (page, _):
+        links = {
+            link.inner_text(): link.get_attribute("href")
+            for link in page.locator(".kexian-bar a").all()
+        }
+        path = f"notebooks/{PAGE}.ipynb"
+        assert links == {
+            "Download notebook": f"../_sources/{PAGE}.ipynb",
+            "Open in Colab": f"https://colab.research.google.com/github/owner/name/blob/main/{path}",
+            "Launch in JupyterLab (Binder)": "https://mybinder.org/v2/gh/owner/name/main"
+            f"?urlpath=lab/tree/{path}",
+        }
+        answer = page.request.get(f"{small_address}/_sources/{PAGE}.ipynb")
+        assert answer.json()["nbformat"] == 4
+
+
+@pytest.mark.parametrize("page", CHAPTERS or ["index"])
+def test_without_an_address_nothing_is_invented(page, browser, address):
+    with visit(browser, f"{address}/{page}.html") as (shown, _):
+        links = shown.eval_on_selector_all("a", "links => links.map(a => a.href)")
+        for host in ("colab.research.google.com", "mybinder.org", "github.com"):
+            assert not [link for link in links if host in link and "/owner/" in link]
+        assert not shown.locator(".kexian-bar a", has_text="Colab").count()
+        assert not shown.locator(".kexian-bar a", has_text="Binder").count()
+
+
+def frame(page):
+    return int(page.locator(".kexian-slider").first.get_attribute("data-frame"))
+
+
+def test_the_slider_moves_by_keyboard(browser, small_book):
+    with visit(browser, (small_book / f"{PAGE}.html").as_uri()) as (page, problems):
+        first = page.locator(".kexian-slider input[type=range]").first
+        path = page.locator(".kexian-slider path.kx-level").first
+        before, drawn = frame(page), path.get_attribute("d")
+        first.focus()
+        page.keyboard.press("ArrowRight")
+        assert frame(page) == before + 3
+        assert path.get_attribute("d") != drawn
+        page.locator(".kexian-slider input[type=range]").nth(1).focus()
+        page.keyboard.press("End")
+        assert frame(page) == before + 5
+        assert page.locator(".kx-readouts dd").inner_text() == "3.00"
+        assert first.get_attribute("aria-valuetext") == "-0.50"
+        assert problems == []
+
+
+def test_the_slider_moves_by_touch(browser, small_address):
+    url = f"{small_address}/{PAGE}.html"
+    with visit(browser, url, width=375, has_touch=True, is_mobile=True) as (page, problems):
+        handle = page.locator(".kexian-slider input[type=range]").first
+        handle.scroll_into_view_if_needed()
+        box = handle.bounding_box()
+        assert box["height"] >= 44
+        page.touchscreen.tap(box["x"] + box["width"] * 0.98, box["y"] + box["height"] / 2)
+        assert frame(page) == 12
+        assert problems == []
+
+
+def test_print_and_no_script_show_the_still_picture(browser, small_address):
+    url = f"{small_address}/{PAGE}.html"
+    with visit(browser, url) as (page, _):
+        assert not page.locator(".kx-fallback").is_visible()
+        page.emulate_media(media="print")
+        assert page.locator(".kx-fallback").is_visible()
+        assert not page.locator(".kx-live").is_visible()
+        assert not page.locator(".bd-sidebar-primary").is_visible()
+    with visit(browser, url, java_script_enabled=False) as (page, _):
+        assert page.locator(".kx-fallback").is_visible()
+
+
+def test_the_keyboard_sees_where_it_is(browser, address):
+    with visit(browser, f"{address}/index.html") as (page, _):
+        page.keyboard.press("Tab")
+        page.wait_for_timeout(400)  # the link slides in
+        focused = page.evaluate(
+            """() => {
+              const node = document.activeElement, style = getComputedStyle(node);
+              const box = node.getBoundingClientRect();
+              return [node.textContent.trim(), style.outlineStyle, parseFloat(style.outlineWidth),
+                      box.top >= 0 && box.height > 0];
+            }"""
+        )
+        assert "Skip" in focused[0]
+        assert focused[1] == "solid"
+        assert focused[2] >= 2
+        assert focused[3]
+        page.keyboard.press("Enter")
+        assert page.url.endswith("#main-content")

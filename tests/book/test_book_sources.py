@@ -1,0 +1,250 @@
+"""The book's build without a browser: staging, generated pages, links, vendored files."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT, copy_project
+from standin import CLAIMS, PAGE, notebook, write_standin
+
+from kexian_utils import catalogue
+from kexian_utils.runner import book as books
+from kexian_utils.runner import pages
+from kexian_utils.runner.errors import KexianError
+
+
+def load(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+sys.path.insert(0, str(ROOT / "book/_ext"))
+extension = load(ROOT / "book/_ext/kexian_book.py")
+search = load(ROOT / "book/_ext/kexian_search.py")
+
+
+# -- Chinese text -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("<p>a 苏剑林 b</p>", '<p>a <span lang="zh">苏剑林</span> b</p>'),
+        ("<p>什么\uff1f一个「词」。</p>", '<p><span lang="zh">什么\uff1f一个「词」。</span></p>'),
+        ("<pre>中文</pre><code>中</code>", "<pre>中文</pre><code>中</code>"),
+        ('<span class="math n">\\(中\\)</span>', '<span class="math n">\\(中\\)</span>'),
+        ('<img alt="中文"><!-- 中 -->', '<img alt="中文"><!-- 中 -->'),
+        ("<script>var a = '<p>中</p>';</script>", "<script>var a = '<p>中</p>';</script>"),
+        ('<p lang="zh">中</p>中', '<p lang="zh">中</p><span lang="zh">中</span>'),
+        ("<pre><span>x</span>中</pre>中", '<pre><span>x</span>中</pre><span lang="zh">中</span>'),
+        ("<title>中</title>", "<title>中</title>"),
+    ],
+)
+def test_chinese_runs_are_marked(before, after):
+    assert extension.mark_chinese(before) == after
+
+
+def test_marking_twice_changes_nothing():
+    once = extension.mark_chinese("<p>a 苏剑林 b</p>")
+    assert extension.mark_chinese(once) == once
+
+
+def test_the_index_joins_pairs_that_markup_cuts():
+    language = search.SearchChineseEnglish({})
+    assert language.split("损失的") == ["损", "失", "的", "损失", "失的"]
+    assert language.split("地形")[0] == "的地"
+    assert language.split(" and 位置\n编码 of GPT-2")[1:] == [
+        *"位置编码", "位置", "置编", "编码", "of", "GPT", "2",
+    ]  # fmt: skip
+    assert language.stem("旋转") == "旋转_"
+    assert language.stem("running") == "run"
+
+
+# -- launch buttons -----------------------------------------------------------------------------
+
+
+def test_no_address_no_button():
+    assert extension.launch_links("", "main", "notebooks/a/b.ipynb") == []
+
+
+def test_buttons_lead_to_the_notebook():
+    found = extension.launch_links("https://github.com/o/n/", "main", "notebooks/a/b.ipynb")
+    assert [address for _, address in found] == [
+        "https://colab.research.google.com/github/o/n/blob/main/notebooks/a/b.ipynb",
+        "https://mybinder.org/v2/gh/o/n/main?urlpath=lab/tree/notebooks/a/b.ipynb",
+    ]
+
+
+def test_an_odd_address_is_refused():
+    with pytest.raises(ValueError, match="OWNER/NAME"):
+        extension.launch_links("git@somewhere:x", "main", "a.ipynb")
+
+
+# -- generated pages ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def made():
+    listed = catalogue.load(ROOT)
+    chapter = pages.Chapter(listed.article("8397"), notebook())
+    return pages.Book(listed, (chapter,))
+
+
+def test_the_ledger_lists_every_recorded_claim_and_counts_the_others(made):
+    text = pages.ledger(made, "")
+    assert text.count('<tr role="row" data-chapter') == len(CLAIMS)
+    total = sum(len(article.claims) for article in made.catalogue.articles)
+    own = len(made.catalogue.article("8397").claims)
+    assert f"{total - own} more claims" in text
+    assert 'data-verdict="not run|holds"' in text
+    assert "not run here" in text
+    assert "transformers/rope-2d.html#claim-c2" in text
+
+
+def test_without_a_chapter_nothing_is_faked():
+    empty = pages.Book(catalogue.load(ROOT), ())
+    assert "<table" not in pages.ledger(empty, "")
+    assert "No chapter" in pages.gallery(empty, "")
+    assert "No chapter" in pages.errata(empty, "")
+    assert "No chapter" in pages.status(empty, "")
+    assert "0 of 36 chapters" in pages.finished(empty, "")
+
+
+def test_errata_hold_refuted_claims_errata_and_the_written_section(made):
+    text = pages.errata(made, "")
+    assert {"#claim-c2", "#claim-c7"} == set(re.findall(r"#claim-c\d", text))
+    assert "is undefined" in text
+    assert "<strong>A heading inside</strong>" in text
+    assert "\\tag{6}" in text
+
+
+def test_the_status_says_when_and_with_what(made):
+    text = pages.status(made, "")
+    for word in ("2026-01-02", "keras 3.15.1", "seed 0", "tensorflow", "12.5"):
+        assert word in text
+
+
+def test_every_article_is_listed_once_with_its_original(made):
+    text = "".join(pages.part_list(made, part.id) for part in made.catalogue.parts)
+    for article in made.catalogue.articles:
+        assert text.count(f'href="{article.url}"') == 1
+    assert text.count('<span class="kexian-soon">') == len(made.catalogue.articles) - 1
+
+
+def test_an_unknown_generator_is_an_error(made):
+    with pytest.raises(ValueError, match="ledgre"):
+        pages.fill("<!-- kexian:ledgre -->", made)
+
+
+# -- planted faults of the build ----------------------------------------------------------------
+
+
+def test_broken_links_are_found(tmp_path):
+    (tmp_path / "a.html").write_text('<a href="b.html#x">1</a><img src="c.png"><a href="#y">2</a>')
+    (tmp_path / "b.html").write_text(
+        '<p id="x"></p><a href="a.html">3</a><a href="https://x">4</a>'
+    )
+    found = books.check_internal_links(tmp_path)
+    assert len(found) == 2
+    assert "c.png" in found[0]
+    assert "#y" in found[1]
+    assert books.external_links(tmp_path) == ["https://x"]
+
+
+def test_a_page_outside_the_contents_is_an_error(tmp_path):
+    root = copy_project(tmp_path / "project")
+    (root / "book/lost.md").write_text("# Lost\n", encoding="utf-8")
+    with pytest.raises(KexianError, match="lost"):
+        books.stage(root, tmp_path / "staged")
+
+
+def test_a_warning_fails_the_build_and_the_old_book_stays(tmp_path):
+    root = copy_project(tmp_path / "project")
+    old = root / "_build/book/index.html"
+    old.parent.mkdir(parents=True)
+    old.write_text("old", encoding="utf-8")
+    page = root / "book/gallery.md"
+    page.write_text(page.read_text(encoding="utf-8") + "\n[x](nowhere.md)\n", encoding="utf-8")
+    with pytest.raises(KexianError, match="nowhere"):
+        books.build("stored", root, root / "_build")
+    assert old.read_text(encoding="utf-8") == "old"
+
+
+def test_a_notebook_without_outputs_stays_to_come(tmp_path):
+    import nbformat
+
+    root = copy_project(tmp_path / "project")
+    path = write_standin(root)
+    skeleton = nbformat.read(path, 4)
+    for cell in skeleton.cells:
+        if cell.cell_type == "code":
+            cell.outputs = []
+    nbformat.write(skeleton, path)
+    assert books.chapters_of(root) == []
+
+
+# -- what is committed --------------------------------------------------------------------------
+
+
+def test_vendored_files_are_as_recorded():
+    vendor = load(ROOT / "tools/vendor_assets.py")
+    assert [problem for source in vendor.SOURCES for problem in vendor.check(source)] == []
+    for source in vendor.SOURCES:
+        assert (vendor.ASSETS / source.folder / "LICENSE").is_file()
+
+
+def test_the_contents_name_the_nine_parts_in_order():
+    import yaml
+
+    contents = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    listed = [entry["file"] for part in contents["parts"] for entry in part["chapters"]]
+    parts = [f"parts/{part.id}" for part in catalogue.load(ROOT).parts]
+    assert [name for name in listed if name.startswith("parts/")] == parts
+
+
+# nbconvert shows a role as its name in braces before a code span, a directive as a paragraph.
+ROLE = re.compile(
+    r"\{(?:glue|cite|eq|prf|ref|numref|doc|term|nb-download)[^}\n<]*\}(?:`|<code)"
+    r"|^(?:<p>)?:::|```\{|<code[^>]*>\{(?:glue|cite|eq|prf)",
+    re.M,
+)
+
+
+def raw_roles(path, tmp_path):
+    command = ["-m", "nbconvert", "--to", "html", "--output-dir", str(tmp_path), str(path)]
+    subprocess.run([sys.executable, *command], check=True, capture_output=True)
+    page = (tmp_path / f"{path.stem}.html").read_text(encoding="utf-8")
+    page = re.sub(r"<(script|style)\b.*?</\1>", "", page, flags=re.S)
+    return [line.strip()[:80] for line in page.splitlines() if ROLE.search(line)]
+
+
+def test_no_raw_role_shows_under_plain_nbconvert(tmp_path):
+    import nbformat
+
+    for article in catalogue.load(ROOT).articles:
+        if (ROOT / article.path).is_file():
+            assert raw_roles(ROOT / article.path, tmp_path) == []
+    planted = notebook()
+    planted.cells[0].source += "\n\nSee {eq}`bound`."
+    nbformat.write(planted, tmp_path / "planted.ipynb")
+    assert raw_roles(tmp_path / "planted.ipynb", tmp_path)
+
+
+def test_pages_are_light(book, small_book):
+    for article in books.chapters_of(ROOT):
+        page = f"{article.part}/{article.slug}.html"
+        assert books.page_weight(book, page) <= 1_500_000
+    assert 0 < books.page_weight(small_book, f"{PAGE}.html") <= 1_500_000
+
+
+def test_external_links_are_listed(book, small_book):
+    listed = (book.parent / "external-links.txt").read_text(encoding="utf-8").split()
+    assert {article.url for article in catalogue.load(ROOT).articles} <= set(listed)
+    assert "https://github.com/owner/name" not in "".join(listed)
