@@ -32,7 +32,10 @@ def test_every_theorem_and_approximation_has_a_planted_mistake(article):
 
 @pytest.mark.parametrize("article", ARTICLES)
 def test_planted_mistakes_of_the_chapter_turn_their_claims_red(article):
-    results = run_mutations(ROOT / article.path, mutations_path(article))
+    try:
+        results = run_mutations(ROOT / article.path, mutations_path(article))
+    except KexianError as error:
+        pytest.fail(str(error), pytrace=False)
     for result in results:
         print(f"{result.seconds:6.1f} s  {result}")
     wrong = [str(result) for result in results if not result.ok]
