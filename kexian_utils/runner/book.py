@@ -53,6 +53,7 @@ def build(source: str = "stored", root: Path | None = None, output: Path | None 
             shutil.rmtree(old, ignore_errors=True)
         stage(root, staged, source)
         html = run_jupyter_book(staged, folder / "jupyter-book")
+        write_han_font(html)
         problems = check_internal_links(html)
         if problems:
             raise KexianError(
@@ -189,6 +190,30 @@ def run_jupyter_book(staged: Path, target: Path) -> Path:
             FOUND,
         )
     return html
+
+
+def write_han_font(html: Path) -> None:
+    """Write the Chinese font of the pages, cut down to the characters that they use.
+
+    Browsers ask for it only on a system that has no Chinese font of its own.
+    """
+    from fontTools.subset import Options, Subsetter
+    from fontTools.ttLib import TTFont
+
+    from kexian_utils.plots import cjk_font
+
+    text = "".join(path.read_text(encoding="utf-8") for path in _pages(html))
+    font = TTFont(cjk_font(), lazy=True)
+    options = Options()
+    options.layout_features = []
+    options.hinting = False
+    subsetter = Subsetter(options)
+    subsetter.populate(unicodes={ord(c) for c in set(text) if ord(c) >= 0x3000} | {0x20})
+    subsetter.subset(font)
+    font.flavor = "woff"
+    folder = html / "_static" / "fonts"
+    folder.mkdir(parents=True, exist_ok=True)
+    font.save(folder / "han.woff")
 
 
 # -- links ----------------------------------------------------------------------------------------

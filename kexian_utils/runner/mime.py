@@ -77,15 +77,14 @@ def _claim(renderer: NbElementRenderer, data: MimeData, record: dict[str, Any]) 
     head += nodes.inline(text=kind, classes=["kexian-kind"])
     box += head
     box += _markdown(renderer, data, record["sentence"])
-    facts = []
-    for part in record["measured"]:
-        name = "" if part["name"] == "value" else f"{part['name']} = "
-        if part["text"] == part["criterion"]:
-            facts.append(f"{name}{part['text']}")
-        else:
-            facts.append(f"{name}{part['text']} (required: {part['criterion']})")
-    if facts:
-        box += _line("Measured: ", "; ".join(facts))
+    parts = record["measured"]
+    if len(parts) == 1:
+        box += _line("Measured: ", _fact(parts[0]))
+    elif parts:
+        box += _line("Measured:", "")
+        items = nodes.bullet_list(classes=["kexian-facts"])
+        items += [nodes.list_item("", _line("", _fact(part))) for part in parts]
+        box += items
     study = record.get("study")
     if study:
         line = nodes.paragraph(classes=["kexian-claim-facts"])
@@ -101,6 +100,12 @@ def _claim(renderer: NbElementRenderer, data: MimeData, record: dict[str, Any]) 
         label = "Source: " if verdict == "quoted" else "Note: "
         box += _markdown(renderer, data, label + record["note"], "kexian-claim-facts")
     return [box]
+
+
+def _fact(part: dict[str, Any]) -> str:
+    name = "" if part["name"] == "value" else f"{part['name']}: "
+    required = "" if part["text"] == part["criterion"] else f" (required: {part['criterion']})"
+    return f"{name}{part['text']}{required}"
 
 
 def _line(label: str, text: str) -> Element:

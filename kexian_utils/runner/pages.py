@@ -136,7 +136,8 @@ def _markdown_it() -> Any:
             return f'<div class="math notranslate nohighlight">\\[{html.escape(content)}\\]</div>'
         return f'<span class="math notranslate nohighlight">\\({html.escape(content)}\\)</span>'
 
-    reader = MarkdownIt("commonmark").enable("table")
+    reader = MarkdownIt("commonmark", {"typographer": True}).enable("table")
+    reader.enable(["replacements", "smartquotes"])
     reader.use(dollarmath_plugin, renderer=math, allow_digits=False)
     reader.use(amsmath_plugin, renderer=lambda content: math(content, {"display_mode": True}))
     # The plugin wraps block mathematics in elements of its own; the page's are enough.
@@ -162,15 +163,27 @@ def chip(verdict: str, suffix: str = "") -> str:
     return f'<span class="kexian-verdict {verdict_class(verdict)}">{words}</span>'
 
 
-def measured_text(record: dict[str, Any], key: str = "text") -> str:
-    """The measured values (or their criteria, with ``key="criterion"``) of a claim in words."""
-    parts = record["measured"]
+def facts(record: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """What was measured: (name or "", value, criterion) in words, one for each number."""
     study = record.get("study")
-    if not parts and study:
-        return study["measured" if key == "text" else "criterion"]
-    return "; ".join(
-        part[key] if part["name"] == "value" else f"{part['name']}: {part[key]}" for part in parts
-    )
+    if not record["measured"] and study:
+        return [("", study["measured"], study["criterion"])]
+    return [
+        ("" if part["name"] == "value" else part["name"], part["text"], part["criterion"])
+        for part in record["measured"]
+    ]
+
+
+def facts_html(record: dict[str, Any]) -> str:
+    """What was measured and what was required, one line for each number."""
+    lines = []
+    for name, value, criterion in facts(record):
+        label = f"<span>{html.escape(name)}:</span> " if name else ""
+        required = (
+            "" if value == criterion else f" <span>(required: {html.escape(criterion)})</span>"
+        )
+        lines.append(f"<li>{label}{html.escape(value)}{required}</li>")
+    return f'<ul class="kexian-facts">{"".join(lines)}</ul>' if lines else "–"
 
 
 def verdicts_of(record: dict[str, Any]) -> list[str]:
@@ -309,7 +322,7 @@ def ledger(book: Book, _: str) -> str:
     kinds = KINDS
     head = "".join(
         f'<th scope="col" role="columnheader">{name}</th>'
-        for name in ("Claim", "Statement", "Kind", "Verdict", "Measured", "Criterion")
+        for name in ("Claim", "Statement", "Kind", "Verdict", "Measured")
     )
     form = (
         '<form class="kexian-filter" role="search" aria-label="Filter the claims" hidden>'
@@ -356,8 +369,7 @@ def _ledger_row(chapter: Chapter, record: dict[str, Any]) -> str:
         ("Statement", sentence),
         ("Kind", html.escape(record["kind"])),
         ("Verdict", shown),
-        ("Measured", html.escape(measured_text(record)) or "–"),
-        ("Criterion", html.escape(measured_text(record, "criterion")) or "–"),
+        ("Measured", facts_html(record)),
     )  # fmt: skip
     inner = "".join(f'<td role="cell" data-label="{name}">{value}</td>' for name, value in cells)
     return (
@@ -411,21 +423,23 @@ def errata(book: Book, _: str) -> str:
         if written:
             # Headings inside the section would break this page's outline.
             body = re.sub(r"^#+\s+(.*)$", r"**\1**", written[1], flags=re.M)
-            blocks.append("### Found in the derivation\n\n" + raw_html(block_html(body)))
+            place = f"{chapter.page}.html#{_heading_id(written[0])}"
+            source = (
+                f'<p>From <a href="{place}">{inline_html(written[0])}</a>; the equations, cells '
+                "and sections that it names are the chapter's.</p>"
+            )
+            blocks.append("### Found in the derivation\n\n" + raw_html(source + block_html(body)))
     return "\n\n".join(blocks) or "No chapter has recorded an erratum yet."
 
 
+def _heading_id(title: str) -> str:
+    """The id that Sphinx gives to a heading."""
+    from docutils.nodes import make_id
+
+    return make_id(re.sub(r"[$*`]", "", title))
+
+
 def _erratum(chapter: Chapter, record: dict[str, Any]) -> str:
-    evidence = "; ".join(
-        words
-        for words in (
-            f"measured: {measured_text(record)}" if measured_text(record) else "",
-            f"criterion: {measured_text(record, 'criterion')}"
-            if measured_text(record, "criterion")
-            else "",
-        )
-        if words
-    )
     study = record.get("study")
     verdict = chip(record["verdict"], " here" if study else "")
     if study:
@@ -434,8 +448,7 @@ def _erratum(chapter: Chapter, record: dict[str, Any]) -> str:
     link = f"{chapter.page}.html#{claim_anchor(record['claim'])}"
     return (
         f'<li>{verdict} <a href="{link}">{html.escape(record["claim"])}</a>: '
-        f"{inline_html(record['sentence'])}{note} "
-        f'<small class="kexian-note">{html.escape(evidence)}</small></li>'
+        f"{inline_html(record['sentence'])}{note}{facts_html(record)}</li>"
     )
 
 

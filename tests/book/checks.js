@@ -33,6 +33,11 @@
       if (hides(style.overflowY) && node.scrollHeight > node.clientHeight + 4 && !node.matches('.math'))
         problems.push(`clipped in height: <${node.tagName.toLowerCase()} class="${node.className}">`);
     }
+    for (const node of document.querySelectorAll('.math')) {
+      const formula = node.querySelector('mjx-container');
+      if (formula && formula.getBoundingClientRect().left < node.getBoundingClientRect().left - 2)
+        problems.push('a formula does not begin at its left end: ' + node.textContent.slice(0, 30));
+    }
     return [...new Set(problems)];
   },
 

@@ -53,6 +53,12 @@ def test_a_sound_page_has_no_problem(browser, place):
             '<div class="math">\\[\\begin{split}a\\tag{1}\\\\b\\end{split}\\]</div>',
             MATHJAX,
         ),
+        (
+            "begin at its left end",
+            '<div class="math" style="display:flex;flex-direction:row-reverse;overflow:auto">'
+            "\\[" + "x+" * 400 + "1\\tag{1}\\]</div>",
+            MATHJAX,
+        ),
         ("unknown command", '<span class="math">\\(\\nosuchthing x\\)</span>', MATHJAX),
         ("not rendered", '<span class="math">\\(x\\)</span>', ""),
         ("left as source", "<p>where $\\lambda x$ is</p>", ""),
