@@ -1,0 +1,197 @@
+"""Splits and shapes; downloads against a server and archives of the tests' own."""
+
+import hashlib
+import http.server
+import io
+import subprocess
+import sys
+import tarfile
+import threading
+
+import numpy as np
+import pytest
+
+from kexian_utils import datasets
+
+
+@pytest.fixture(autouse=True)
+def own_folders(monkeypatch, tmp_path):
+    monkeypatch.delenv("KEXIAN_DATA", raising=False)
+    monkeypatch.setenv("KEXIAN_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """A CIFAR-10 archive of the real form with 2 images per training file and 3 for the test."""
+    pixels = np.random.default_rng(0).integers(256, size=(13, 3072), dtype=np.uint8)
+    records = np.hstack([np.arange(13, dtype=np.uint8)[:, None] % 10, pixels])
+    path = tmp_path / "source" / "cifar-10-binary.tar.gz"
+    path.parent.mkdir()
+    with tarfile.open(path, "w:gz") as tar:
+        for i in range(6):
+            name = "test_batch" if i == 5 else f"data_batch_{i + 1}"
+            data = records[2 * i : 2 * i + 2 + (i == 5)].tobytes()
+            info = tarfile.TarInfo(f"cifar-10-batches-bin/{name}.bin")
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path, pixels
+
+
+@pytest.fixture
+def server(archive):
+    """The archive's folder, served on this machine."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=str(archive[0].parent))
+
+        def log_message(self, *arguments):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+        thread.join()
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_digits_split():
+    (x, y), (test_x, test_y) = datasets.digits()
+    assert x.shape == (1437, 64)
+    assert test_x.shape == (360, 64)
+    assert (x.min(), x.max()) == (0.0, 1.0)
+    assert sorted(set(y)) == list(range(10))
+    from sklearn.datasets import load_digits
+
+    everything, labels = load_digits(return_X_y=True)
+    rows = np.column_stack([np.vstack([x, test_x]) * 16, np.append(y, test_y)])
+    original = np.column_stack([everything, labels])
+    np.testing.assert_array_equal(
+        rows[np.lexsort(rows.T)], original[np.lexsort(original.T)]
+    )  # every image once
+
+
+def test_digits_depend_on_the_seed_only():
+    (a, _), _ = datasets.digits(seed=1)
+    (b, _), _ = datasets.digits(seed=1, maximum=16)
+    (c, _), (rest, _) = datasets.digits(seed=2, test_size=10)
+    np.testing.assert_array_equal(16 * a, b)
+    assert not np.array_equal(a, c[: len(a)])
+    assert len(rest) == 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"seed": -1}, "seed must be an integer of at least 0, got -1"),
+        ({"seed": 0.5}, "seed must be an integer"),
+        ({"seed": True}, "seed must be an integer"),
+        ({"test_size": 0}, "between 1 and 1796, got 0"),
+        ({"test_size": 1797}, "between 1 and 1796, got 1797"),
+        ({"maximum": 0.0}, "maximum must be positive"),
+    ],
+)
+def test_digits_refuse(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        datasets.digits(**arguments)
+
+
+def test_generated_images():
+    x, y = datasets.generated_images(500, seed=3)
+    assert x.shape == (500, 32, 32, 3)
+    assert x.dtype == np.uint8
+    assert sorted(set(y)) == list(range(10))
+    again, labels = datasets.generated_images(500, seed=3)
+    np.testing.assert_array_equal(x, again)
+    np.testing.assert_array_equal(y, labels)
+    other, other_labels = datasets.generated_images(500, seed=4)
+    # The classes are the same from seed to seed: nearest class means classify the other set.
+    means = np.array([x[y == k].mean(axis=0) for k in range(10)]).reshape(10, -1)
+    distance = ((other.reshape(500, 1, -1) - means) ** 2).sum(axis=-1)
+    assert np.mean(distance.argmin(axis=1) == other_labels) > 0.99
+    assert datasets.generated_images(2, shape=(8, 4, 1), classes=2)[0].shape == (2, 8, 4, 1)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"count": 0}, {"count": 1, "shape": (4, 4)}, {"count": 1, "shape": (0, 4, 1)},
+     {"count": 1, "classes": 0}, {"count": 1, "noise": -1.0}, {"count": 1, "seed": -2}],
+)  # fmt: skip
+def test_generated_images_refuse(arguments):
+    with pytest.raises(ValueError, match=r"(count|shape|classes|noise|seed) must be"):
+        datasets.generated_images(**arguments)
+
+
+def test_archive_is_read_channel_by_channel(archive):
+    path, pixels = archive
+    (x, y), (test_x, test_y) = datasets.read_cifar10_archive(path)
+    assert x.shape == (10, 32, 32, 3)
+    assert test_x.shape == (3, 32, 32, 3)
+    assert y.tolist() == list(range(10))
+    assert test_y.tolist() == [0, 1, 2]
+    np.testing.assert_array_equal(x[4, :, :, 1].ravel(), pixels[4, 1024:2048])
+
+
+def test_broken_archives(tmp_path):
+    path = tmp_path / "bad.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        info = tarfile.TarInfo("cifar-10-batches-bin/data_batch_1.bin")
+        info.size = 10
+        tar.addfile(info, io.BytesIO(b"0123456789"))
+    with pytest.raises(ValueError, match="records of 3073 bytes"):
+        datasets.read_cifar10_archive(path)
+    with tarfile.open(path, "w:gz"):
+        pass
+    with pytest.raises(ValueError, match="must hold cifar-10-batches-bin/data_batch_1.bin"):
+        datasets.read_cifar10_archive(path)
+
+
+def test_download_is_checked_and_cached(archive, server, monkeypatch, tmp_path):
+    monkeypatch.setattr(datasets, "CIFAR10_URL", f"{server}/cifar-10-binary.tar.gz")
+    monkeypatch.setattr(datasets, "CIFAR10_SHA256", digest(archive[0]))
+    (x, _), _ = datasets.cifar10()
+    assert x.shape == (10, 32, 32, 3)
+    cached = tmp_path / "cache" / "cifar-10-binary.tar.gz"
+    assert [p.name for p in cached.parent.iterdir()] == [cached.name]
+    archive[0].unlink()  # the second call must not ask the server
+    datasets.cifar10()
+    cached.write_bytes(b"damaged")
+    with pytest.raises(ValueError, match="delete the file"):
+        datasets.cifar10()
+
+
+def test_a_wrong_download_is_not_kept(server, tmp_path):
+    with pytest.raises(datasets.DatasetUnavailable, match="did not deliver the expected file"):
+        datasets.fetch(f"{server}/cifar-10-binary.tar.gz", "0" * 64)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_kexian_data_comes_first(archive, monkeypatch):
+    monkeypatch.setenv("KEXIAN_DATA", str(archive[0].parent))
+    found = datasets.fetch("http://127.0.0.1:9/cifar-10-binary.tar.gz", digest(archive[0]))
+    assert found == archive[0]
+
+
+def test_without_a_network_the_remedy_is_named(tmp_path):
+    with pytest.raises(datasets.DatasetUnavailable, match="set KEXIAN_DATA to that folder"):
+        datasets.fetch("http://127.0.0.1:9/cifar-10-binary.tar.gz", "0" * 64, tmp_path)
+    assert list(tmp_path.glob("*.part")) == []
+
+
+def test_addresses_are_public():
+    assert datasets.CIFAR10_URL.startswith("https://www.cs.toronto.edu/")
+    assert len(datasets.CIFAR10_SHA256) == 64
+    assert len(datasets.CIFAR10_LABELS) == 10
+
+
+def test_no_framework_is_imported():
+    code = (
+        "import sys; from kexian_utils import datasets, landscape; datasets.digits(); "
+        "assert not {'keras', 'tensorflow', 'jax'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
