@@ -108,6 +108,18 @@ def test_every_study_record_is_in_the_wheel():
     assert all((ROOT / path).is_file() for path in included)
 
 
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "notebooks").rglob("*.ipynb")), ids=lambda p: p.stem
+)
+def test_generated_places_of_notebooks_are_up_to_date(path, tmp_path):
+    """The Colab cell and the reference list are what `kexian refresh` writes."""
+    from kexian_utils.runner.new import refresh_notebook
+
+    copy = tmp_path / path.name
+    copy.write_bytes(path.read_bytes())
+    assert not refresh_notebook(ROOT, copy), f"run `kexian refresh {path.stem}`"
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     uv = ROOT / ".uv" / "bin" / "uv"
