@@ -3,7 +3,7 @@
 import fixture_notebooks as fixtures
 import nbformat
 import pytest
-from project_notebooks import ARTICLES, ROOT
+from project_notebooks import ARTICLES, ROOT, SMOKE_SEED
 
 from kexian_utils.experiment.records import CLAIM_MIME, outputs
 from kexian_utils.runner.errors import KexianError
@@ -33,7 +33,10 @@ def test_every_theorem_and_approximation_has_a_planted_mistake(article):
 @pytest.mark.parametrize("article", ARTICLES)
 def test_planted_mistakes_of_the_chapter_turn_their_claims_red(article):
     try:
-        results = run_mutations(ROOT / article.path, mutations_path(article))
+        # test_reruns shows that the unchanged chapter is green with this profile and seed.
+        results = run_mutations(
+            ROOT / article.path, mutations_path(article), seed=SMOKE_SEED, baseline=False
+        )
     except KexianError as error:
         pytest.fail(str(error), pytrace=False)
     for result in results:

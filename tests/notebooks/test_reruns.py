@@ -7,7 +7,7 @@ import sys
 import fixture_notebooks as fixtures
 import nbformat
 import pytest
-from project_notebooks import ARTICLES, CHAPTERS, ROOT, WEEKLY, rotating, rotation
+from project_notebooks import ARTICLES, CHAPTERS, ROOT, SMOKE_SEED, WEEKLY, rotating, rotation
 
 from kexian_utils.catalogue import PROFILES
 from kexian_utils.experiment.records import CLAIM_MIME, RUN_MIME, VERDICTS, outputs
@@ -15,7 +15,6 @@ from kexian_utils.runner.compare import compare_notebooks, render_differences
 from kexian_utils.runner.errors import KexianError
 from kexian_utils.runner.execute import COMMITTED, Setting, read_notebook, run_notebook
 
-SMOKE_SEED = 1
 DEFAULT_SEED = 1 + rotation() % 3
 BACKENDS = ("tensorflow", pytest.param("jax", marks=pytest.mark.jax))
 ROTATING = CHAPTERS if WEEKLY else rotating(CHAPTERS)
