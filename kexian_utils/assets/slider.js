@@ -126,12 +126,12 @@
     var panels = html("div", "kx-panels", live);
     data.panels.forEach(function (panel, index) {
       if (panel.kind !== "text") { axes[index] = new Axes(panel, data, panels, key + "-p" + index); return; }
-      var list = html("dl", "kx-readouts", live);
+      var list = html("div", "kx-readouts", live);
       list.setAttribute("aria-live", "polite");
       texts[index] = panel.labels.map(function (label) {
         var row = html("div", "", list);
-        html("dt", "", row, label);
-        return html("dd", "", row);
+        html("span", "kx-name", row, label);
+        return html("span", "kx-value", row);
       });
     });
 

@@ -6,6 +6,7 @@ the executed copies in the build folder.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -21,7 +22,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 from kexian_utils import catalogue as catalogues
 from kexian_utils.catalogue import Article, Catalogue
 from kexian_utils.runner import pages
-from kexian_utils.runner.errors import FOUND, KexianError, from_os_error
+from kexian_utils.runner.errors import ENVIRONMENT, FOUND, KexianError, from_os_error
 from kexian_utils.runner.execute import build_folder, finished_run, read_notebook
 
 SOURCES = ("stored", "runs")
@@ -167,6 +168,11 @@ def run_jupyter_book(staged: Path, target: Path) -> Path:
     Raises:
         KexianError: a warning or an error; the log's tail is in the message.
     """
+    if importlib.util.find_spec("jupyter_book") is None:
+        raise KexianError(
+            "Jupyter Book is missing: call `make html`, or `pip install 'kexian-utils[dev]'`.",
+            ENVIRONMENT,
+        )
     target.mkdir(parents=True, exist_ok=True)
     command = [
         *(sys.executable, "-c", "from jupyter_book.cli.main import main; main()"),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from checks import look, look_everywhere, visit
-from conftest import ROOT
+from checks import ask, look, look_everywhere, visit
+from conftest import ROOT, chromium
 from standin import CLAIMS, CODE, PAGE
 
 from kexian_utils import catalogue
@@ -193,6 +193,11 @@ def test_without_an_address_nothing_is_invented(page, browser, address):
         assert not shown.locator(".kexian-bar a", has_text="Binder").count()
 
 
+def test_a_missing_browser_is_noticed(monkeypatch, tmp_path):
+    monkeypatch.setenv("KEXIAN_CHROMIUM", str(tmp_path / "nothing"))
+    assert chromium() is None
+
+
 def frame(page):
     return int(page.locator(".kexian-slider").first.get_attribute("data-frame"))
 
@@ -209,7 +214,7 @@ def test_the_slider_moves_by_keyboard(browser, small_book):
         page.locator(".kexian-slider input[type=range]").nth(1).focus()
         page.keyboard.press("End")
         assert frame(page) == before + 5
-        assert page.locator(".kx-readouts dd").inner_text() == "3.00"
+        assert page.locator(".kx-value").inner_text() == "3.00"
         assert first.get_attribute("aria-valuetext") == "-0.50"
         assert problems == []
 
@@ -228,9 +233,13 @@ def test_the_slider_moves_by_touch(browser, small_address):
 
 def test_print_and_no_script_show_the_still_picture(browser, small_address):
     url = f"{small_address}/{PAGE}.html"
-    with visit(browser, url) as (page, _):
+    with visit(browser, url, scheme="dark") as (page, _):
         assert not page.locator(".kx-fallback").is_visible()
         page.emulate_media(media="print")
+        page.add_style_tag(content="* { transition: none !important; }")
+        # Dark pages are printed dark on white.
+        assert ask(page, "contrast") == []
+        assert page.locator("article h1").first.is_visible()
         assert page.locator(".kx-fallback").is_visible()
         assert not page.locator(".kx-live").is_visible()
         assert not page.locator(".bd-sidebar-primary").is_visible()
