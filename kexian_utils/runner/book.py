@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -47,24 +48,32 @@ def build(source: str = "stored", root: Path | None = None, output: Path | None 
     if root is None:
         raise KexianError("the book is built inside a checkout of the project; change into one.")
     folder = Path(output) if output else build_folder(root)
-    staged, final = folder / "source", folder / "book"
+    final = folder / "book"
     try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # A folder of its own: two builds at once do not meet, and a failed one leaves no trace.
         # Sphinx does not notice every change; a book from scratch takes seconds.
-        for old in (staged, folder / "jupyter-book"):
-            shutil.rmtree(old, ignore_errors=True)
-        stage(root, staged, source)
-        html = run_jupyter_book(staged, folder / "jupyter-book")
-        write_han_font(html)
-        problems = check_internal_links(html)
-        if problems:
-            raise KexianError(
-                f"the book has {len(problems)} broken internal links:\n" + "\n".join(problems),
-                FOUND,
-            )
-        links = "".join(f"{link}\n" for link in external_links(html))
-        (folder / "external-links.txt").write_text(links, encoding="utf-8")
-        shutil.rmtree(final, ignore_errors=True)
-        html.rename(final)
+        with tempfile.TemporaryDirectory(prefix="book-", dir=folder) as own:
+            work = Path(own)
+            stage(root, work / "source", source)
+            try:
+                html = run_jupyter_book(work / "source", work / "out")
+            finally:
+                log = work / "out" / "build.log"
+                if log.is_file():
+                    log.replace(folder / "book-build.log")
+            write_han_font(html)
+            problems = check_internal_links(html)
+            if problems:
+                raise KexianError(
+                    f"the book has {len(problems)} broken internal links:\n" + "\n".join(problems),
+                    FOUND,
+                )
+            links = "".join(f"{link}\n" for link in external_links(html))
+            (folder / "external-links.txt").write_text(links, encoding="utf-8")
+            if final.exists():
+                final.rename(work / "old")
+            html.rename(final)
     except OSError as error:
         raise from_os_error(error, folder) from error
     return final / "index.html"
@@ -192,7 +201,7 @@ def run_jupyter_book(staged: Path, target: Path) -> Path:
         raise KexianError(
             "the book was not built, because the build warned (warnings are errors here):\n"
             + "\n".join(shown[:40])
-            + f"\nThe whole log: {target / 'build.log'}",
+            + "\nThe whole log is book-build.log in the build folder.",
             FOUND,
         )
     return html

@@ -7,6 +7,9 @@ with it; records that only programs read show nothing.
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import io
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -55,10 +58,26 @@ class KexianMimeRenderer:
 def _image(renderer: NbElementRenderer, data: MimeData) -> list[Element]:
     images = renderer.render_image(data)
     alt = data.output_metadata.get("image/png", {}).get("alt")
+    small = webp(base64.b64decode(data.content))
     for image in images:
         if alt:
             image["alt"] = alt
+        if small is not None:
+            name = f"{hashlib.sha256(small).hexdigest()}.webp"
+            image["uri"] = renderer.write_file([name], small, overwrite=False, exists_ok=True)
     return images
+
+
+def webp(png: bytes) -> bytes | None:
+    """The same picture, pixel for pixel, as WebP: half the weight. None if it is not smaller."""
+    from PIL import Image
+
+    picture = Image.open(io.BytesIO(png))
+    if picture.mode == "RGBA" and picture.getextrema()[3] == (255, 255):
+        picture = picture.convert("RGB")
+    buffer = io.BytesIO()
+    picture.save(buffer, "WEBP", lossless=True, quality=60, method=4)
+    return buffer.getvalue() if buffer.tell() < len(png) else None
 
 
 def _claim(renderer: NbElementRenderer, data: MimeData, record: dict[str, Any]) -> list[Element]:

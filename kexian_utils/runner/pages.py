@@ -26,7 +26,7 @@ from kexian_utils.experiment.records import (
     outputs,
     read_study,
 )
-from kexian_utils.runner.mime import claim_anchor, verdict_class
+from kexian_utils.runner.mime import claim_anchor, verdict_class, webp
 
 MARK = re.compile(r"^<!-- kexian:([\w -]+?) -->$", re.MULTILINE)
 
@@ -284,10 +284,11 @@ def gallery(book: Book, _: str) -> str:
         if found is None:
             continue
         picture, alt = found
-        name = f"{chapter.article.slug}.png"
+        small = webp(picture)
+        name = f"{chapter.article.slug}.{'png' if small is None else 'webp'}"
         if book.pictures is not None:
             book.pictures.mkdir(parents=True, exist_ok=True)
-            (book.pictures / name).write_bytes(picture)
+            (book.pictures / name).write_bytes(small or picture)
         title = html.escape(chapter.article.title)
         cards.append(
             '<li class="kexian-card">'

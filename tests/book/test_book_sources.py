@@ -190,6 +190,54 @@ def test_a_notebook_without_outputs_stays_to_come(tmp_path):
     assert books.chapters_of(root) == []
 
 
+def test_the_executed_copies_are_shown_where_they_are_asked_for(tmp_path, monkeypatch):
+    import nbformat
+
+    root = copy_project(tmp_path / "project")
+    copy = tmp_path / "copy.ipynb"
+    fresh = nbformat.read(write_standin(root), 4)
+    fresh.cells[0].source = "# Fresh"
+    nbformat.write(fresh, copy)
+    monkeypatch.setattr(books, "finished_run", lambda root, article: copy)
+    for source, word in (("stored", "Rotary"), ("runs", "Fresh")):
+        books.stage(root, tmp_path / source, source)
+        assert word in nbformat.read(tmp_path / source / f"{PAGE}.ipynb", 4).cells[0].source
+
+
+def test_the_source_is_named_or_refused():
+    with pytest.raises(ValueError, match="stored, runs"):
+        books.build("stale", ROOT)
+
+
+def test_two_builds_at_once_both_finish(tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    root = copy_project(tmp_path / "project")
+    with ThreadPoolExecutor(2) as pool:
+        built = list(pool.map(lambda _: books.build("stored", root, root / "_build"), range(2)))
+    assert built[0] == built[1]
+    assert built[0].is_file()
+    left = sorted(path.name for path in (root / "_build").iterdir())
+    assert left == ["book", "book-build.log", "external-links.txt"]
+
+
+def test_pictures_lose_weight_and_no_pixel():
+    import base64
+    import io
+
+    import numpy as np
+    from PIL import Image
+    from standin import picture
+
+    from kexian_utils.runner.mime import webp
+
+    png = base64.b64decode(picture())
+    small = webp(png)
+    assert len(small) < 0.8 * len(png)
+    before, after = (Image.open(io.BytesIO(data)).convert("RGB") for data in (png, small))
+    assert np.array_equal(np.asarray(before), np.asarray(after))
+
+
 # -- what is committed --------------------------------------------------------------------------
 
 
@@ -248,3 +296,14 @@ def test_external_links_are_listed(book, small_book):
     listed = (book.parent / "external-links.txt").read_text(encoding="utf-8").split()
     assert {article.url for article in catalogue.load(ROOT).articles} <= set(listed)
     assert "https://github.com/owner/name" not in "".join(listed)
+
+
+def test_every_chinese_character_has_a_glyph_in_the_book(book):
+    from fontTools.ttLib import TTFont
+
+    glyphs = set(TTFont(book / "_static/fonts/han.woff").getBestCmap())
+    text = "".join(path.read_text(encoding="utf-8") for path in book.glob("*.html"))
+    text += "".join(path.read_text(encoding="utf-8") for path in book.glob("*/*.html"))
+    han = set(re.findall(rf"[{search.HAN}]", text))
+    assert len(han) > 100
+    assert not {character for character in han if ord(character) not in glyphs}
