@@ -109,8 +109,7 @@ def test_disturbed_global_random_state_changes_nothing(run, article, tmp_path):
     uses_keras = "keras=False" not in "".join(cell.source for cell in notebook.cells)
     path = tmp_path / article.path.name
     nbformat.write(disturbed(notebook, keras=uses_keras), path)
-    differences = compare_notebooks(run(ROOT / article.path, setting), run(path, setting))
-    assert not differences, render_differences(differences)
+    fail_on(compare_notebooks(run(ROOT / article.path, setting), run(path, setting)))
 
 
 def test_seed_audit_finds_unseeded_randomness(run, tmp_path):
@@ -137,11 +136,15 @@ def test_ten_reruns_of_a_small_chapter_raise_no_alarm(chapter_root, tmp_path):
     assert f"{10 * code_cells} passed" in process.stdout
 
 
+def fail_on(differences):
+    if differences:
+        pytest.fail(render_differences(differences), pytrace=False)
+
+
 def assert_rerun_is_green(article, tmp_path, environment=None):
     path = ROOT / article.path
     result = run_notebook(path, tmp_path / path.name, COMMITTED, environment=environment)
-    differences = compare_notebooks(read_notebook(path), read_notebook(result.path))
-    assert not differences, render_differences(differences)
+    fail_on(compare_notebooks(read_notebook(path), read_notebook(result.path)))
 
 
 @weekly
