@@ -231,8 +231,8 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function of tensors: ``tf.function`` on TensorFlow, ``jax.jit`` on JAX.
 
     Arguments may be tensors, NumPy arrays, Python numbers or lists of them. Python floats become
-    tensors of Keras's float type first, so that a new learning rate does not compile anew; the
-    function is compiled once per combination of shapes and dtypes.
+    tensors first (of the first floating argument's dtype), so that a new learning rate does not
+    compile anew; the function is compiled once per combination of shapes and dtypes.
 
     Raises:
         TypeError: if `function` is not callable.
@@ -242,7 +242,8 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     cache: dict[Any, Callable] = {}
 
     def call(*args: Any) -> Any:
-        tensors = [_map(_as_tensor, arg) for arg in args]
+        float_type = _float_type(args)
+        tensors = [_map(lambda value: _as_tensor(value, float_type), arg) for arg in args]
         if _backend() == "jax":
             import jax
 
@@ -261,11 +262,23 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _as_tensor(value: Any) -> Any:
-    from keras import backend, ops
+def _float_type(args: Sequence[Any]) -> str:
+    """Return the dtype of the first floating array among `args`, else Keras's float type."""
+    from keras import backend
 
-    if isinstance(value, float):
-        return ops.convert_to_tensor(value, dtype=backend.floatx())
+    for arg in args:
+        for value in arg if isinstance(arg, (list, tuple)) else [arg]:
+            dtype = backend.standardize_dtype(value.dtype) if hasattr(value, "dtype") else ""
+            if "float" in dtype:
+                return dtype
+    return backend.floatx()
+
+
+def _as_tensor(value: Any, float_type: str) -> Any:
+    from keras import ops
+
+    if isinstance(value, float) and not isinstance(value, np.generic):
+        return ops.convert_to_tensor(value, dtype=float_type)
     if isinstance(value, (int, bool, np.ndarray, np.generic)):
         return ops.convert_to_tensor(value)
     return value
