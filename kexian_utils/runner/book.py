@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -25,6 +24,7 @@ from kexian_utils.catalogue import Article, Catalogue
 from kexian_utils.runner import pages
 from kexian_utils.runner.errors import ENVIRONMENT, FOUND, KexianError, from_os_error
 from kexian_utils.runner.execute import build_folder, finished_run, read_notebook
+from kexian_utils.runner.new import public_address
 
 SOURCES = ("stored", "runs")
 
@@ -123,13 +123,6 @@ def _chapters(root: Path, catalogue: Catalogue, source: str) -> Iterator[pages.C
 
 def _has_outputs(notebook: Any) -> bool:
     return any(cell.get("outputs") for cell in notebook["cells"])
-
-
-def public_address(root: Path) -> tuple[str, str]:
-    """The repository's public address and branch from pyproject.toml; ("", "main") if unset."""
-    settings = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
-    own = settings.get("tool", {}).get("kexian", {})
-    return own.get("repository", ""), own.get("branch", "main")
 
 
 def _write_settings(root: Path, target: Path) -> None:

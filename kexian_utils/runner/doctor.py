@@ -169,8 +169,11 @@ def _tool(name: str, module: str) -> dict[str, str]:
 
 def chromium_path() -> str | None:
     """The Chromium that browser tests use: KEXIAN_CHROMIUM, else the first one on the path."""
+    named = os.environ.get("KEXIAN_CHROMIUM")
+    if named:
+        return named if Path(named).is_file() else None
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    return os.environ.get("KEXIAN_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    return next(filter(None, map(shutil.which, names)), None)
 
 
 CHROMIUM_HINT = "install Chromium for the browser tests: sudo apt-get install -y chromium"

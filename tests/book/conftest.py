@@ -12,6 +12,7 @@ import pytest
 from standin import write_standin
 
 from kexian_utils.runner.book import build
+from kexian_utils.runner.doctor import CHROMIUM_HINT, chromium_path
 
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = (
@@ -22,27 +23,15 @@ FLAGS = (
     "--disable-sync",
     "--no-first-run",
 )
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-REMEDY = (
-    "Chromium is missing: install it with `sudo apt-get install chromium` "
-    "(or set KEXIAN_CHROMIUM to its path)"
-)
-
-
-def chromium() -> str | None:
-    named = os.environ.get("KEXIAN_CHROMIUM")
-    if named:
-        return named if Path(named).is_file() else None
-    return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
 @pytest.fixture(scope="session")
 def browser():
-    path = chromium()
+    path = chromium_path()
     if path is None:
         if os.environ.get("CI") or os.environ.get("KEXIAN_REQUIRE_BROWSER"):
-            pytest.fail(REMEDY)
-        pytest.skip(REMEDY)
+            pytest.fail(CHROMIUM_HINT)
+        pytest.skip(CHROMIUM_HINT)
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -75,8 +64,8 @@ def serve():
 
 @pytest.fixture(scope="session")
 def book(tmp_path_factory) -> Path:
-    """The folder of the book, built once from the stored outputs."""
-    return build("stored", ROOT, tmp_path_factory.mktemp("book")).parent
+    """The folder of the book, built once; from the notebooks' executed copies if they are fresh."""
+    return build("runs", ROOT, tmp_path_factory.mktemp("book")).parent
 
 
 @pytest.fixture(scope="session")
