@@ -324,11 +324,8 @@ def claims(root: _Root, names: tuple[str, ...], verdict: str | None, as_json: bo
 
     known = root.catalogue
     chosen = {a.id: a for name in names or ("all",) for a in known.select(name)}
-    found = [
-        e
-        for e in ledger.entries(root.path, chosen.values())
-        if verdict in (None, e.record["verdict"])
-    ]
+    recorded = ledger.entries(root.path, chosen.values())
+    found = [e for e in recorded if verdict in (None, *ledger.verdicts(e.record))]
     if as_json:
         click.echo(json.dumps([e.record for e in found], ensure_ascii=False, indent=1))
         return
@@ -340,7 +337,7 @@ def claims(root: _Root, names: tuple[str, ...], verdict: str | None, as_json: bo
         )
         if measured := ledger.measured_text(record):
             click.echo(f"          {measured}")
-    click.echo(ledger.summary(known, found))
+    click.echo(ledger.summary(known, recorded))
 
 
 @main.command()

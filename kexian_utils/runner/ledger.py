@@ -37,12 +37,20 @@ def entries(root: Path, articles: Iterable[Article]) -> list[Entry]:
 
 
 def measured_text(record: dict[str, Any]) -> str:
-    """The measured values of a record in words."""
+    """The measured values of a record in words; of the study where that decided."""
     parts = record["measured"]
+    if not parts and record.get("study"):
+        return record["study"]["measured"]
     return "; ".join(
         f"{p['name']}: {p['text']}" if len(parts) > 1 or p["name"] != "value" else p["text"]
         for p in parts
     )
+
+
+def verdicts(record: dict[str, Any]) -> set[str]:
+    """The verdict of this run and, where there is one, that of the dated study."""
+    study = record.get("study")
+    return {record["verdict"], study["verdict"]} if study else {record["verdict"]}
 
 
 def verdict_text(record: dict[str, Any]) -> str:
@@ -55,10 +63,10 @@ def verdict_text(record: dict[str, Any]) -> str:
 
 def summary(catalogue: Catalogue, found: list[Entry]) -> str:
     """How many claims there are, by verdict, and how many are still to come."""
-    counts = Counter(entry.record["verdict"] for entry in found)
+    counts = Counter(verdict_text(entry.record) for entry in found)
     total = sum(len(article.claims) for article in catalogue.articles)
     words = ", ".join(f"{number} {verdict}" for verdict, number in counts.most_common())
     return (
-        f"{len(found)} claims decided here ({words or 'none yet'}); "
+        f"{len(found)} claims are recorded ({words or 'none yet'}); "
         f"{total - len(found)} of {total} in the catalogue belong to chapters still to come."
     )
