@@ -136,27 +136,27 @@ def read_study(path: Path) -> dict[str, Any]:
 
 
 def claims_markdown(claims: Iterable[dict[str, Any]]) -> str:
-    """The claims as a Markdown table, in the order in which they are given."""
-    rows = [
-        "| claim | statement | kind | verdict | measured | criterion |",
-        "|:--|:--|:--|:--|:--|:--|",
-    ]
+    """The claims as a Markdown table, in the order in which they are given.
+
+    Three columns, so that it can be read on a phone.
+    """
+    rows = ["| claim | statement | verdict, measured (required) |", "|:--|:--|:--|"]
     for claim in claims:
-        parts = claim["measured"]
-        named = len(parts) > 1
-
-        def cell(key: str, parts=parts, named=named) -> str:
-            shown = [f"{p['name']}: {p[key]}" if named else p[key] for p in parts]
-            return "; ".join(shown) or "–"
-
         verdict = f"**{claim['verdict']}**"
+        lines = [_measured_line(part, len(claim["measured"]) > 1) for part in claim["measured"]]
         study = claim.get("study")
-        measured, criterion = cell("text"), cell("criterion")
         if study:
-            verdict += f" here; **{study['verdict']}** in the study of {study['date'][:10]}"
-            measured, criterion = study["measured"], study["criterion"]
-        rows.append(
-            f"| {claim['claim']} | {claim['sentence']} | {claim['kind']} | {verdict} "
-            f"| {measured} | {criterion} |"
+            verdict = f"{verdict} here; **{study['verdict']}** in the study of {study['date'][:10]}"
+            lines = [f"{study['measured']} ({study['criterion']})"]
+        cells = (
+            f"{claim['claim']}<br>{claim['kind']}",
+            claim["sentence"],
+            "<br>".join([verdict, *lines]),
         )
+        rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows)
+
+
+def _measured_line(part: dict[str, Any], named: bool) -> str:
+    shown = f"{part['name']}: {part['text']}" if named else part["text"]
+    return shown if part["text"] == part["criterion"] else f"{shown} ({part['criterion']})"

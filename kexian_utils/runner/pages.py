@@ -445,7 +445,8 @@ def _erratum(chapter: Chapter, record: dict[str, Any]) -> str:
     verdict = chip(record["verdict"], " here" if study else "")
     if study:
         verdict += " " + chip(study["verdict"], f" in the study of {study['date'][:10]}")
-    note = f" {inline_html(record['note'])}" if record.get("note") else ""
+    note = record.get("note") or ""
+    note = f'<small class="kexian-note">{inline_html(note)}</small>' if note else ""
     link = f"{chapter.page}.html#{claim_anchor(record['claim'])}"
     return (
         f'<li>{verdict} <a href="{link}">{html.escape(record["claim"])}</a>: '

@@ -226,7 +226,7 @@ def test_finish_demands_every_claim_and_the_headline(exp, shell):
             exp.finish()
         exp.headline("**Measured: 3.**")
         exp.finish()
-    tables = [o.data["text/markdown"] for o in out.outputs if "| C1 |" in str(o.data)]
+    tables = [o.data["text/markdown"] for o in out.outputs if "| C1<br>" in str(o.data)]
     assert tables[0].startswith("**Measured: 3.**")
     assert tables[0].count("\n| C") == 9
 
