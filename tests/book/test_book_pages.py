@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 from checks import ask, look, look_everywhere, visit
-from conftest import ROOT, chromium
+from conftest import ROOT
 from standin import CLAIMS, CODE, PAGE
 
 from kexian_utils import catalogue
 from kexian_utils.runner.book import chapters_of
+from kexian_utils.runner.doctor import chromium_path
 
 pytestmark = pytest.mark.browser
 
@@ -195,7 +196,7 @@ def test_without_an_address_nothing_is_invented(page, browser, address):
 
 def test_a_missing_browser_is_noticed(monkeypatch, tmp_path):
     monkeypatch.setenv("KEXIAN_CHROMIUM", str(tmp_path / "nothing"))
-    assert chromium() is None
+    assert chromium_path() is None
 
 
 def frame(page):

@@ -71,6 +71,38 @@ def test_default_at_another_seed(run, article, backend):
     check_claims(article, run(ROOT / article.path, setting), setting)
 
 
+# -------------------------------------------------------------------------------- at full size
+
+
+def rehearsal(article):
+    """The parameters with which the `full` profile runs on small data without a GPU."""
+    notebook = read_notebook(ROOT / article.path)
+    return notebook.metadata.get("kexian", {}).get("rehearsal")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("article", ARTICLES)
+def test_full_is_rehearsed_on_generated_data(article, tmp_path):
+    parameters = rehearsal(article)
+    assert parameters, "metadata.kexian.rehearsal must say how `full` runs without a GPU"
+    path = ROOT / article.path
+    try:
+        result = run_notebook(path, tmp_path / path.name, Setting("full"), parameters=parameters)
+    except KexianError as error:
+        pytest.fail(str(error), pytrace=False)
+    check_claims(article, read_notebook(result.path), Setting("full"))
+
+
+@pytest.mark.parametrize("article", ARTICLES)
+def test_full_without_a_gpu_is_refused_at_once(article, tmp_path):
+    path = ROOT / article.path
+    hidden = {"CUDA_VISIBLE_DEVICES": "-1"}
+    with pytest.raises(KexianError, match="needs a GPU, and the tensorflow backend sees none"):
+        run_notebook(path, tmp_path / path.name, Setting("full"), environment=hidden)
+    kept = read_notebook(tmp_path / f"{path.stem}.failed.ipynb")
+    assert [record["phase"] for _, record in outputs(kept, RUN_MIME)] == ["start"]
+
+
 # ---------------------------------------------------------------------------------- seed audit
 
 DISTURB = """
