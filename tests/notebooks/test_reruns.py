@@ -10,7 +10,14 @@ import pytest
 from project_notebooks import ARTICLES, CHAPTERS, ROOT, SMOKE_SEED, WEEKLY, rotating, rotation
 
 from kexian_utils.catalogue import PROFILES
-from kexian_utils.experiment.records import CLAIM_MIME, RUN_MIME, VERDICTS, outputs
+from kexian_utils.experiment.records import (
+    CLAIM_MIME,
+    RUN_MIME,
+    VERDICTS,
+    code_digest,
+    outputs,
+    read_study,
+)
 from kexian_utils.runner.compare import compare_notebooks, render_differences
 from kexian_utils.runner.errors import KexianError
 from kexian_utils.runner.execute import COMMITTED, Setting, read_notebook, run_notebook
@@ -69,6 +76,33 @@ def test_smoke_at_another_seed(run, article, backend):
 def test_default_at_another_seed(run, article, backend):
     setting = Setting(COMMITTED.profile, DEFAULT_SEED, backend)
     check_claims(article, run(ROOT / article.path, setting), setting)
+
+
+# ------------------------------------------------------------------------------------ the study
+
+STUDIES = [param for param in ARTICLES if (ROOT / param.values[0].study_path).is_file()]
+
+
+@pytest.mark.parametrize("article", STUDIES)
+def test_study_record_is_of_the_present_code(article):
+    record = read_study(ROOT / article.study_path)
+    present = code_digest(read_notebook(ROOT / article.path))
+    assert record["code"] == present, (
+        f"run `kexian run {article.id} --profile study --record`, then `kexian accept {article.id}`"
+    )
+
+
+@weekly
+@pytest.mark.slow
+@pytest.mark.weekly
+@pytest.mark.parametrize("article", STUDIES)
+def test_study_decides_as_recorded(run, article):
+    record = read_study(ROOT / article.study_path)
+    setting = Setting("study", record["seed"], record["backend"])
+    fresh = run(ROOT / article.path, setting)
+    check_claims(article, fresh, setting)
+    verdicts = {claim["claim"]: claim["verdict"] for _, claim in outputs(fresh, CLAIM_MIME)}
+    assert verdicts == {claim["claim"]: claim["verdict"] for claim in record["claims"]}
 
 
 # -------------------------------------------------------------------------------- at full size
