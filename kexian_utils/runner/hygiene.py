@@ -49,6 +49,7 @@ _CODE_SPAN = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)", re.DOTALL)
 _DISPLAY = re.compile(r"\$\$(.+?)\$\$", re.DOTALL)
 _INLINE = re.compile(r"(?<![\\$])\$(?!\$)[^$\n]+?(?<!\\)\$")
 _ENVIRONMENT = re.compile(r"\\begin\{([a-z]+\*?)\}.*?\\end\{\1\}", re.DOTALL)
+_STARRED = re.compile(r"\s*\\begin\{equation\*\}.*\\end\{equation\*\}\s*", re.DOTALL)
 _TAG = re.compile(r"\\tag\*?\{([^}]*)\}")
 _NUMBERED = re.compile(r"(?<![\w)\]\\])\((\d{1,2}[a-z]?)\)(?!\w)")
 _PHRASE = re.compile(
@@ -389,12 +390,23 @@ def _equations(subject: _Subject) -> Iterator[str]:
         text = _without_code(cell.source)
         tags.update(_TAG.findall(text))
         for block in _DISPLAY.findall(text):
-            aligned = re.search(r"\\begin\{align\*?\}", block)
-            if "\\\\" in block and _TAG.search(block) and not aligned:
+            if "\\\\" in block:
                 yield (
-                    f"{subject.where(index)}: a $$ block with \\\\ and \\tag breaks in the book; "
-                    "use \\begin{align*} … \\end{align*} without $$, or \\cr instead of \\\\."
+                    f"{subject.where(index)}: \\\\ inside $$ breaks in the book, which wraps it "
+                    "in a split; write \\cr."
                 )
+            if not _STARRED.fullmatch(block):
+                yield (
+                    f"{subject.where(index)}: a display must be "
+                    "$$\\begin{equation*}…\\end{equation*}$$, or JupyterLab with MyST numbers "
+                    "it a second time."
+                )
+        if bare := _ENVIRONMENT.search(_INLINE.sub(" ", _DISPLAY.sub(" ", text))):
+            yield (
+                f"{subject.where(index)}: \\begin{{{bare[1]}}} stands outside $$; write "
+                "$$\\begin{equation*}…\\end{equation*}$$, with \\begin{aligned} and \\cr inside "
+                "for several lines."
+            )
     for tag, count in tags.items():
         if count > 1:
             yield f"equation tag ({tag}) is used {count} times; number each equation once."

@@ -97,7 +97,7 @@ CELLS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
 
         For real numbers the square of a difference is not negative, so
 
-        $$ab \le \tfrac12 (a^2 + b^2). \tag{1}$$
+        $$\begin{equation*}ab \le \tfrac12 (a^2 + b^2).\tag{1}\end{equation*}$$
 
         We check (1) on random numbers.
         """,

@@ -178,10 +178,18 @@ FAULTS = {
         "{ref}` shows raw",
     ),
     "tag beside a line break": (
-        append_text(r"$$a \\ b \tag{2}$$"),
-        "a $$ block with \\\\ and \\tag",
+        append_text(r"$$\begin{equation*}a \\ b \tag{2}\end{equation*}$$"),
+        "\\\\ inside $$ breaks in the book",
     ),
-    "tag twice": (append_text(r"$$a = b \tag{1}$$"), "tag (1) is used 2 times"),
+    "plain display": (append_text(r"$$a = b \tag{2}$$"), "numbers it a second time"),
+    "bare environment": (
+        append_text("\\begin{align*}\na &= b \\tag{2}\n\\end{align*}"),
+        "\\begin{align*} stands outside $$",
+    ),
+    "tag twice": (
+        append_text(r"$$\begin{equation*}a = b \tag{1}\end{equation*}$$"),
+        "tag (1) is used 2 times",
+    ),
     "dangling reference": (append_text("By (7) this holds."), "refers to (7)"),
     "dangling claim": (record("bound", CLAIM, equation="(1), (4)"), "C1 stands on (4)"),
     "open solution": (append_text("**Solution.** Expand."), "a solution that is not folded"),
@@ -271,8 +279,10 @@ def test_no_false_alarm_on_what_is_allowed(chapter, tmp_path):
     fixtures.cell(chapter, "derivation").source += (
         "\n\n```python\nx = '{cite}`a`'\n```\n\n"
         r"Code `\mathbb{E}` and a link [f(2)](https://example.org/tmp/x), $f(3)$ and (see 4)."
-        "\n\n\\begin{align*} a &= b \\tag{2} \\\\ c &= d \\tag{3} \\end{align*}\n\n"
-        "$$\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}$$\n\nBy (2) and (3)."
+        "\n\n$$\\begin{equation*}\\begin{aligned} a &= b \\cr c &= d \\end{aligned}\\tag{2}"
+        "\\end{equation*}$$\n\n"
+        "$$\\begin{equation*}\\begin{pmatrix} 1 \\cr 2 \\end{pmatrix} \\tag{3}"
+        "\\end{equation*}$$\n\nBy (2) and (3)."
     )
     assert problems(chapter, tmp_path) == []
 
