@@ -148,7 +148,8 @@ def finished_run(root: Path, article: Article, setting: Setting = COMMITTED) -> 
 
 
 @contextlib.contextmanager
-def _environment(**values: str) -> Iterator[None]:
+def environment(**values: str) -> Iterator[None]:
+    """Set environment variables, which kernels inherit, and put them back afterwards."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
@@ -161,6 +162,16 @@ def _environment(**values: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
+def kernel_variables(backend: str) -> dict[str, str]:
+    """The environment variables that every kernel of the project is started with."""
+    return {
+        "KERAS_BACKEND": backend,
+        "PYTHONUTF8": "1",
+        "PYTHONHASHSEED": "0",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    }
+
+
 def run_notebook(
     path: Path,
     output: Path,
@@ -169,7 +180,7 @@ def run_notebook(
     parameters: dict[str, Any] | None = None,
     timeout: float | None = None,
     progress: bool = False,
-    environment: dict[str, str] | None = None,
+    variables: dict[str, str] | None = None,
 ) -> RunResult:
     """Execute one notebook and move the executed copy to `output` when it is complete.
 
@@ -181,7 +192,7 @@ def run_notebook(
         parameters: further parameters; each must be declared in the parameters cell.
         timeout: seconds that one cell may take; default by profile.
         progress: show a progress bar over the cells.
-        environment: further environment variables of the kernel.
+        variables: further environment variables of the kernel.
 
     Raises:
         KexianError: bad input, a failing cell, a dead or hanging kernel, a full disk.
@@ -204,16 +215,10 @@ def run_notebook(
     partial = output.with_name(f".{output.stem}.part.ipynb")
     failed = output.with_name(f"{output.stem}.failed.ipynb")
     started = time.perf_counter()
-    variables = {
-        "KERAS_BACKEND": setting.backend,
-        "PYTHONUTF8": "1",
-        "PYTHONHASHSEED": "0",
-        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-        **(environment or {}),
-    }
+    inherited = kernel_variables(setting.backend) | (variables or {})
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        with _environment(**variables), _quiet_papermill():
+        with environment(**inherited), _quiet_papermill():
             papermill.execute_notebook(
                 notebook,
                 str(partial),

@@ -20,7 +20,7 @@ import json
 import os
 import time
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from queue import Empty
@@ -39,6 +39,8 @@ from kexian_utils.runner.errors import KexianError
 from kexian_utils.runner.execute import (
     COMMITTED,
     build_folder,
+    environment,
+    kernel_variables,
     run_key,
     write_notebook,
     write_text,
@@ -71,27 +73,6 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Generator[
         else collector
         for collector in collectors
     ]
-
-
-@contextmanager
-def kernel_environment() -> Generator[None, None, None]:
-    """Set the variables that a kernel inherits, as `kexian run` does; put them back afterwards."""
-    wanted = {
-        "KERAS_BACKEND": os.environ.get("KERAS_BACKEND") or COMMITTED.backend,
-        "PYTHONUTF8": "1",
-        "PYTHONHASHSEED": "0",
-        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-    }
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 class KexianNotebook(IPyNbFile):
@@ -135,8 +116,8 @@ class KexianNotebook(IPyNbFile):
         """
         name = self.config.option.nbval_kernel_name or CURRENT_ENV_KERNEL_NAME
         self.started = time.perf_counter()
-        with kernel_environment():
-            self.backend = os.environ["KERAS_BACKEND"]
+        self.backend = os.environ.get("KERAS_BACKEND") or COMMITTED.backend
+        with environment(**kernel_variables(self.backend)):
             self.kernel = RunningKernel(
                 name,
                 cwd=str(self.path.parent),

@@ -132,7 +132,7 @@ def test_full_without_a_gpu_is_refused_at_once(article, tmp_path):
     path = ROOT / article.path
     hidden = {"CUDA_VISIBLE_DEVICES": "-1"}
     with pytest.raises(KexianError, match="needs a GPU, and the tensorflow backend sees none"):
-        run_notebook(path, tmp_path / path.name, Setting("full"), environment=hidden)
+        run_notebook(path, tmp_path / path.name, Setting("full"), variables=hidden)
     kept = read_notebook(tmp_path / f"{path.stem}.failed.ipynb")
     assert [record["phase"] for _, record in outputs(kept, RUN_MIME)] == ["start"]
 
@@ -207,9 +207,9 @@ def fail_on(differences):
         pytest.fail(render_differences(differences), pytrace=False)
 
 
-def assert_rerun_is_green(article, tmp_path, environment=None):
+def assert_rerun_is_green(article, tmp_path, variables=None):
     path = ROOT / article.path
-    result = run_notebook(path, tmp_path / path.name, COMMITTED, environment=environment)
+    result = run_notebook(path, tmp_path / path.name, COMMITTED, variables=variables)
     fail_on(compare_notebooks(read_notebook(path), read_notebook(result.path)))
 
 
