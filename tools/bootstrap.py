@@ -72,7 +72,15 @@ def clean_environment():
         "UV_FIND_LINKS",
     )
     kept = {name: value for name, value in os.environ.items() if name not in drop}
-    kept.update(UV_PYTHON_DOWNLOADS="never", UV_NO_CONFIG="1")
+    # No settings of this user or machine either; the project's own, in pyproject.toml, count.
+    nowhere = os.path.join(ROOT, ".uv", "no-config")
+    kept.update(
+        UV_PYTHON_DOWNLOADS="never",
+        XDG_CONFIG_HOME=nowhere,
+        XDG_CONFIG_DIRS=nowhere,
+        APPDATA=nowhere,
+        PROGRAMDATA=nowhere,
+    )
     return kept
 
 
@@ -120,6 +128,7 @@ TROUBLE = [
     ("connection", NETWORK),
     ("network", NETWORK),
 ]
+WANTED = ("--extra", "dev", "--extra", "jax", "--group", "weights")
 STALE = (
     "uv.lock does not belong to pyproject.toml; run `.uv/bin/uv lock` with no index variable set "
     "and commit the result, or undo the change: git checkout -- uv.lock pyproject.toml."
@@ -160,7 +169,7 @@ def main():
             "uv could not be installed; the lines above say why.",
         )
     run(
-        [uv, "sync", "--locked", "--extra", "dev", "--extra", "jax", "--python", python],
+        [uv, "sync", "--locked", *WANTED, "--python", python],
         [("needs to be updated", STALE), ("failed to parse `uv.lock`", STALE)] + TROUBLE,
         "the environment could not be set up; the lines above say why.",
     )
