@@ -1,0 +1,120 @@
+"""Names of the tensors in a Hugging Face file of a BERT, and the role that each one plays.
+
+Files differ in two harmless ways: a model with a head writes ``bert.`` before the names of its
+encoder, and files from TensorFlow call the parameters of LayerNorm gamma and beta. The canonical
+name drops the prefix and says weight and bias.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = [
+    "BUFFER",
+    "canonical_name",
+    "layer_number",
+    "layer_tensor",
+    "required_names",
+    "source_names",
+    "tensor_role",
+]
+
+BUFFER = "buffer"  # the role of tensors that hold no parameters: they stay as they are
+
+_DENSE = {"weight": "kernel", "bias": "bias"}
+_NORM = {"weight": "gain", "bias": "offset"}
+_MODEL = {
+    "embeddings.word_embeddings.weight": "token_embedding",
+    "embeddings.position_embeddings.weight": "position_embedding",
+    "embeddings.token_type_embeddings.weight": "segment_embedding",
+    "embeddings.position_ids": BUFFER,
+    "embeddings.token_type_ids": BUFFER,
+    "cls.predictions.bias": "logit_bias",
+    "cls.predictions.decoder.bias": "logit_bias",
+    # Its rows meet the residual stream in inner products, as those of the tied table do.
+    "cls.predictions.decoder.weight": "token_embedding",
+    "cls.seq_relationship.weight": "pooled_classifier_kernel",
+    "cls.seq_relationship.bias": "classifier_bias",
+    **{f"embeddings.LayerNorm.{p}": f"layer_norm_{q}" for p, q in _NORM.items()},
+    **{f"pooler.dense.{p}": f"pooler_{q}" for p, q in _DENSE.items()},
+    **{f"cls.predictions.transform.dense.{p}": f"mlm_{q}" for p, q in _DENSE.items()},
+    **{f"cls.predictions.transform.LayerNorm.{p}": f"layer_norm_{q}" for p, q in _NORM.items()},
+}
+_LAYER = {
+    **{f"attention.self.query.{p}": f"query_{q}" for p, q in _DENSE.items()},
+    **{f"attention.self.key.{p}": f"key_{q}" for p, q in _DENSE.items()},
+    **{f"attention.self.value.{p}": f"value_{q}" for p, q in _DENSE.items()},
+    **{f"attention.output.dense.{p}": f"attention_output_{q}" for p, q in _DENSE.items()},
+    **{f"attention.output.LayerNorm.{p}": f"layer_norm_{q}" for p, q in _NORM.items()},
+    **{f"intermediate.dense.{p}": f"intermediate_{q}" for p, q in _DENSE.items()},
+    **{f"output.dense.{p}": f"output_{q}" for p, q in _DENSE.items()},
+    **{f"output.LayerNorm.{p}": f"layer_norm_{q}" for p, q in _NORM.items()},
+}
+# What a model for a task puts on top, and which state of the encoder it reads.
+_TASKS = {
+    "BertForSequenceClassification": ("classifier", "pooled"),
+    "BertForMultipleChoice": ("classifier", "pooled"),
+    "BertForTokenClassification": ("classifier", "token"),
+    "BertForQuestionAnswering": ("qa_outputs", "token"),
+}
+_IN_LAYER = re.compile(r"encoder\.layer\.(\d+)\.(.+)")
+
+
+def canonical_name(name: str) -> str:
+    """The name without ``bert.``, LayerNorm's parameters being called weight and bias."""
+    name = name.removeprefix("bert.")
+    name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name)
+    return re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name)
+
+
+def layer_tensor(layer: int, rest: str) -> str:
+    """Canonical name of a layer's tensor, such as ``output.dense.bias``."""
+    return f"encoder.layer.{layer}.{rest}"
+
+
+def layer_number(name: str) -> tuple[int, str] | None:
+    """Layer and rest of a layer's tensor; None for the others."""
+    match = _IN_LAYER.fullmatch(canonical_name(name))
+    return (int(match[1]), match[2]) if match else None
+
+
+def tensor_role(name: str, architectures: Sequence[str] | None = None) -> str | None:
+    """The tensor's role: a key of `kexian_utils.bert.rules.AXES`, `BUFFER`, or None if unknown.
+
+    Args:
+        name: as in the file.
+        architectures: of config.json; they say what ``classifier`` and ``qa_outputs`` read.
+    """
+    plain = canonical_name(name)
+    if plain in _MODEL:
+        return _MODEL[plain]
+    if (inside := layer_number(plain)) is not None:
+        return _LAYER.get(inside[1])
+    for task in architectures or ():
+        head, state = _TASKS.get(task, (None, None))
+        if plain == f"{head}.weight":
+            return f"{state}_classifier_kernel"
+        if plain == f"{head}.bias":
+            return "classifier_bias"
+    return None
+
+
+def required_names(layers: int) -> list[str]:
+    """Canonical names of the tensors without which there is no BERT encoder of so many layers."""
+    first = [n for n in _MODEL if n.startswith("embeddings.") and _MODEL[n] != BUFFER]
+    return first + [layer_tensor(i, rest) for i in range(layers) for rest in _LAYER]
+
+
+def source_names(names: Iterable[str]) -> Mapping[str, str]:
+    """Map canonical names to those in the file.
+
+    Raises:
+        ValueError: if two tensors of the file have the same canonical name.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        other = found.setdefault(canonical_name(name), name)
+        if other != name:
+            raise ValueError(f"{other} and {name} are two names of one tensor: remove one of them")
+    return found
