@@ -151,7 +151,9 @@ def expand_tensor(tensor: np.ndarray, rule: TensorRule) -> np.ndarray:
     tensor = np.asarray(tensor)
     if tensor.ndim != len(rule.axes):
         raise ValueError(f"tensor must have the axes {rule.axes}, got shape {tensor.shape}")
-    large = tensor * np.asarray(rule.scale, tensor.dtype)
+    # In half precision a rounded scale would shift all entries the same way.
+    scale = np.asarray(rule.scale, np.result_type(tensor.dtype, np.float32))
+    large = (tensor * scale).astype(tensor.dtype, copy=False)
     for axis, count in enumerate(rule.repeats):
         if count > 1:
             large = np.repeat(large, count, axis=axis)
