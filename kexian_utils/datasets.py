@@ -162,6 +162,11 @@ def _unpack(records: np.ndarray) -> Split:
     return np.ascontiguousarray(images), records[:, 0].astype(np.int64)
 
 
+def cache_folder() -> Path:
+    """The folder of downloads; see the head of this module. It need not exist yet."""
+    return Path(os.environ.get("KEXIAN_CACHE") or Path.home() / ".cache" / "kexian")
+
+
 def fetch(url: str, sha256: str, cache: str | os.PathLike | None = None) -> Path:
     """Return the path of a file with this checksum, downloading it when necessary.
 
@@ -175,13 +180,13 @@ def fetch(url: str, sha256: str, cache: str | os.PathLike | None = None) -> Path
         ValueError: if a file that is on this machine has another checksum.
     """
     name = url.rsplit("/", 1)[-1]
-    folder = Path(cache or os.environ.get("KEXIAN_CACHE") or Path.home() / ".cache" / "kexian")
+    folder = Path(cache) if cache else cache_folder()
     places = [folder / name]
     if os.environ.get("KEXIAN_DATA"):
         places.insert(0, Path(os.environ["KEXIAN_DATA"]) / name)
     for place in places:
         if place.is_file():
-            if _sha256(place) != sha256:
+            if file_sha256(place) != sha256:
                 raise ValueError(
                     f"{place} must have SHA-256 {sha256}, it has another: delete the file, it is "
                     "damaged or not the one meant"
@@ -201,7 +206,7 @@ def _download(url: str, sha256: str, target: Path) -> Path:
         with os.fdopen(handle, "wb") as file, urllib.request.urlopen(url, timeout=60) as answer:
             while block := answer.read(1 << 20):
                 file.write(block)
-        if _sha256(Path(partial)) != sha256:
+        if file_sha256(Path(partial)) != sha256:
             raise DatasetUnavailable(f"{url} did not deliver the expected file: {remedy}")
         os.replace(partial, target)
     except (urllib.error.URLError, OSError) as error:
@@ -211,7 +216,8 @@ def _download(url: str, sha256: str, target: Path) -> Path:
     return target
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """Checksum of a file, 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

