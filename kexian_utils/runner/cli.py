@@ -15,9 +15,7 @@ import click
 from kexian_utils import __version__
 from kexian_utils import catalogue as catalogues
 from kexian_utils.catalogue import BACKENDS, PROFILES, Article, Catalogue
-from kexian_utils.experiment.run import check_seed
 from kexian_utils.runner.errors import ENVIRONMENT, FOUND, USAGE, KexianError
-from kexian_utils.runner.execute import COMMITTED, Setting
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -165,7 +163,10 @@ def list_articles(root: _Root, part: str | None, as_json: bool) -> None:
     click.echo(f"{len(written)} of {len(chosen)} chapters are written.")
 
 
-def _setting(profile: str, seed: int, backend: str | None) -> Setting:
+def _setting(profile: str, seed: int, backend: str | None) -> Any:
+    from kexian_utils.experiment.run import check_seed
+    from kexian_utils.runner.execute import COMMITTED, Setting
+
     return Setting(
         profile, check_seed(seed), backend or os.environ.get("KERAS_BACKEND") or COMMITTED.backend
     )
@@ -251,7 +252,7 @@ def _progress(articles: Sequence[Article]) -> Any:
 
 def _differences(root: _Root, article: Article, force: bool) -> tuple[Any, Any, list[Any]]:
     from kexian_utils.runner.compare import compare_notebooks
-    from kexian_utils.runner.execute import read_notebook, run_article
+    from kexian_utils.runner.execute import COMMITTED, read_notebook, run_article
 
     result = run_article(root.path, article, COMMITTED, force=force, progress=sys.stderr.isatty())
     stored, fresh = read_notebook(root.path / article.path), read_notebook(result.path)
