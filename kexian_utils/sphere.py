@@ -153,7 +153,7 @@ def effective_dimension(x: np.ndarray, center: bool = False) -> float:
 
     With unit rows :math:`u` and :math:`S=\mathbb E[uu^\top]`, two independent draws have
     :math:`\mathbb E\cos^2=\operatorname{tr}S^2`, which is :math:`1/n` for isotropic vectors; so
-    :math:`n_{\rm eff}=1/\operatorname{tr}S^2`, equation (16). It is estimated from pairs of
+    :math:`n_{\rm eff}=1/\operatorname{tr}S^2`, equation (18). It is estimated from pairs of
     *different* rows: a row paired with itself has cosine 1 and would add about 1/count.
 
     Args:
