@@ -1,0 +1,66 @@
+"""BERT and its kind: checkpoints, a transparent encoder, and enlargement without loss.
+
+Nothing here imports Keras until a function is called that makes a Keras model.
+"""
+
+from kexian_utils.bert.checkpoints import (
+    Checkpoint,
+    load_backbone,
+    load_masked_lm,
+    minilm,
+    write_safetensors,
+)
+from kexian_utils.bert.encoder import check_config, encode, expected_state
+from kexian_utils.bert.expand_checkpoint import expand_checkpoint
+from kexian_utils.bert.expansion import (
+    antisymmetric_noise,
+    break_ties,
+    equivalent_learning_rates,
+    expand_dense,
+    expand_width,
+    expansion_matrix,
+    insert_identity_block,
+    twin_axis,
+)
+from kexian_utils.bert.rope import (
+    expand_rope_query_key,
+    repeat_rope_pairs,
+    rope_expansion_error,
+    rope_frequencies,
+    rotate,
+)
+from kexian_utils.bert.rules import AXES, TensorRule, expand_tensor, width_rules
+from kexian_utils.bert.tensor_names import tensor_role
+from kexian_utils.bert.wordpiece import read_vocabulary, token_ids
+
+__all__ = [
+    "AXES",
+    "Checkpoint",
+    "TensorRule",
+    "antisymmetric_noise",
+    "break_ties",
+    "check_config",
+    "encode",
+    "equivalent_learning_rates",
+    "expand_checkpoint",
+    "expand_dense",
+    "expand_rope_query_key",
+    "expand_tensor",
+    "expand_width",
+    "expansion_matrix",
+    "expected_state",
+    "insert_identity_block",
+    "load_backbone",
+    "load_masked_lm",
+    "minilm",
+    "read_vocabulary",
+    "repeat_rope_pairs",
+    "rope_expansion_error",
+    "rope_frequencies",
+    "rotate",
+    "tensor_role",
+    "token_ids",
+    "twin_axis",
+    "width_rules",
+    "write_safetensors",
+]
