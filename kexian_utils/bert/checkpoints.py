@@ -407,14 +407,30 @@ def _local_folder(source: str | os.PathLike) -> Path | None:
     return None
 
 
+def _gelu(x: Any) -> Any:
+    from keras import ops
+
+    return x * (0.5 * (1 + ops.erf(x * math.sqrt(0.5))))
+
+
+def _gelu_tanh(x: Any) -> Any:
+    from keras import ops
+
+    return x * (0.5 * (1 + ops.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))))
+
+
 def _activation(config: Mapping[str, Any]) -> Any:
+    """The activation of the feed-forward layers as a function of Keras tensors.
+
+    Keras' own GELU carries constants of float32 into float64 on TensorFlow, 5e-9 off.
+    """
     import keras
 
     word = config.get("hidden_act", "gelu")
     if word in ("gelu", "gelu_python"):
-        return functools.partial(keras.activations.gelu, approximate=False)
+        return _gelu
     if word in ("gelu_new", "gelu_pytorch_tanh"):
-        return functools.partial(keras.activations.gelu, approximate=True)
+        return _gelu_tanh
     return keras.activations.get({"swish": "silu"}.get(word, word))
 
 
