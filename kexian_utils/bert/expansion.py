@@ -500,7 +500,7 @@ def _carry_over(old: Any, new: Any, origin: Any = lambda path: path) -> None:
         "_inverse_sqrt_key_dim",
     )
     for layer in new._flatten_layers(include_self=False):
-        source = layers.get(origin(layer.path))
+        source = layers.get(origin(layer.path or ""))  # some have no path: no weights, no settings
         for name in names:
             if source is not None and hasattr(source, name):
                 setattr(layer, name, getattr(source, name))
