@@ -33,6 +33,7 @@ TASKS = {
     "BertForTokenClassification": (("classifier", 3),),
     "BertForQuestionAnswering": (("qa_outputs", 2),),
 }
+NO_POOLER = ("BertForMaskedLM", "BertForTokenClassification", "BertForQuestionAnswering")
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def folder(tmp_path):
 def small(path, kind="BertModel", dtype=np.float32, **changes):
     c = folders.config(architectures=[kind], **changes)
     mlm = kind in ("BertForMaskedLM", "BertForPreTraining")
-    values = folders.tensors(c, dtype=dtype, mlm=mlm, pooler=kind != "BertForMaskedLM")
+    values = folders.tensors(c, dtype=dtype, mlm=mlm, pooler=kind not in NO_POOLER)
     rng = np.random.default_rng(9)
     for head, outputs in TASKS.get(kind, ()):
         values[f"{head}.weight"] = rng.normal(size=(outputs, c["hidden_size"])).astype(dtype)
