@@ -8,7 +8,7 @@ comes in; Keras is imported only then.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -194,15 +194,13 @@ def expand_width(model: Any, factor: int, heads: str = "wider") -> Any:
     """
     backbone = _backbone(model, ("BertBackbone", "BertMaskedLM"))
     rules = width_rules(factor, heads)
-    values = {
-        weight.path: expand_tensor(_array(weight), rules[weight_role(weight.path)])
-        for weight in model.weights
-    }
+    sources = {weight.path: (weight, rules[weight_role(weight.path)]) for weight in model.weights}
     sizes = {"hidden_dim": factor, "intermediate_dim": factor}
     if heads == "more":
         sizes["num_heads"] = factor
     large = _rebuild(model, {name: getattr(backbone, name) * k for name, k in sizes.items()})
-    _assign(large, values)
+    # One tensor at a time: all of them at once would need the large model's memory twice.
+    _assign(large, sources, lambda path: expand_tensor(_array(sources[path][0]), sources[path][1]))
     _carry_over(model, large)
     for layer in large._flatten_layers():
         if _is_layer_norm(layer) and not layer.path.startswith("mlm_head/"):
@@ -266,7 +264,7 @@ def insert_identity_block(model: Any, after: int, count: int = 1) -> Any:
         for norm in norms:
             values[f"{norm}/gamma"] = np.ones_like(values[f"{norm}/gamma"])
             values[f"{norm}/beta"] = np.zeros_like(values[f"{norm}/beta"])
-    _assign(deep, values)
+    _assign(deep, values, values.__getitem__)
     _carry_over(model, deep, origin)
     return deep
 
@@ -455,13 +453,13 @@ def _array(weight: Any) -> np.ndarray:
     return ops.convert_to_numpy(weight)
 
 
-def _assign(model: Any, values: dict[str, np.ndarray]) -> None:
-    """Give every weight of a model its value, and leave no value and no weight over."""
+def _assign(model: Any, known: Iterable[str], value: Callable[[str], np.ndarray]) -> None:
+    """Give every weight of a model the value of its path; no weight, no known path is left over."""
     paths = [weight.path for weight in model.weights]
-    if sorted(paths) != sorted(values):
-        raise AssertionError(f"weights and values differ in {set(paths) ^ set(values)}")
+    if sorted(paths) != sorted(known):
+        raise AssertionError(f"weights and values differ in {set(paths) ^ set(known)}")
     for weight in model.weights:
-        weight.assign(values[weight.path])
+        weight.assign(value(weight.path))
 
 
 def _backbone(model: Any, supported: Sequence[str]) -> Any:
@@ -486,7 +484,7 @@ def _rebuild(model: Any, changes: dict[str, int]) -> Any:
     return type(model)(backbone=new, preprocessor=model.preprocessor, name=model.name)
 
 
-def _carry_over(old: Any, new: Any, origin: Any = lambda path: path) -> None:
+def _carry_over(old: Any, new: Any, origin: Callable[[str], str] = str) -> None:
     """Copy what a configuration of keras_hub does not hold: activations, epsilons, frozen weights.
 
     `origin` tells for the path of a new layer the path of the old one.

@@ -20,9 +20,9 @@ def double_precision() -> Iterator[None]:
     Raises:
         RuntimeError: on JAX, if this version of Keras keeps its rules elsewhere.
     """
-    from keras import backend
+    import keras
 
-    if backend.backend() != "jax":
+    if keras.backend.backend() != "jax":
         yield
         return
     import jax
@@ -31,8 +31,8 @@ def double_precision() -> Iterator[None]:
         from keras.src.backend.common.dtypes import BIT64_TO_BIT32_DTYPE as demotions
     except ImportError as error:
         raise RuntimeError(
-            "double_precision knows Keras 3.10 to 3.15 and cannot make this version compute in "
-            "float64 on JAX; set KERAS_BACKEND=tensorflow"
+            f"double_precision cannot make Keras {keras.__version__} compute in float64 on JAX; "
+            "set KERAS_BACKEND=tensorflow"
         ) from error
     before = jax.config.jax_enable_x64, dict(demotions)
     try:

@@ -89,6 +89,20 @@ def assert_same(small, large, factor, mask, dtype):
     assert np.abs(large[2] - small[2]).max() <= logits * np.abs(small[2]).max()
 
 
+def test_double_precision_is_put_right_and_put_back():
+    if BACKEND == "jax":
+        from keras.src.backend.common.dtypes import BIT64_TO_BIT32_DTYPE as demotions
+
+        demotions["float64"] = "float32"  # as Keras has it
+    with double_precision():
+        mean = float(ops.mean(np.array([1.0, 1.0 + 4e-12])))
+        assert mean - 1 == pytest.approx(2e-12, rel=1e-3)
+    if BACKEND == "jax":
+        assert demotions["float64"] == "float32"
+        assert float(ops.mean(np.array([1.0, 1.0 + 4e-12]))) == 1.0
+        demotions["float64"] = "float64"  # as the fixture left it
+
+
 def test_expansion_matrix():
     np.testing.assert_allclose(
         np.sqrt(2) * expansion.expansion_matrix(2, 2), [[1, 1, 0, 0], [0, 0, 1, 1]]
@@ -524,9 +538,12 @@ def test_ties_are_broken_only_where_there_are_twins():
 
 @pytest.mark.skipif(BACKEND == "jax", reason="this is the run on JAX")
 def test_the_same_on_jax():
+    # Nearly all of the time goes into compiling small functions, which need no optimisation.
+    flags = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    flags = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__))],
-        env={**os.environ, "KERAS_BACKEND": "jax"},
+        env={**os.environ, "KERAS_BACKEND": "jax", "XLA_FLAGS": flags},
         capture_output=True,
         text=True,
         timeout=600,
