@@ -252,7 +252,8 @@ class _Model:
 
     def dense(self, name: str, x: np.ndarray, outputs: int | None) -> np.ndarray:
         kernel = self.read(f"{name}.weight", outputs, x.shape[-1])
-        return x @ kernel.T + self.read(f"{name}.bias", len(kernel))
+        flat = x.reshape(-1, x.shape[-1]) @ kernel.T  # one product; a stack would be one for each
+        return flat.reshape(*x.shape[:-1], -1) + self.read(f"{name}.bias", len(kernel))
 
     def norm(self, name: str, x: np.ndarray) -> np.ndarray:
         gain, offset = (self.read(f"{name}.{part}", x.shape[-1]) for part in ("weight", "bias"))
@@ -339,11 +340,11 @@ class _Model:
         table = decoder if decoder in self.names else "embeddings.word_embeddings.weight"
         bias = f"{head}.bias" if f"{head}.bias" in self.names else f"{head}.decoder.bias"
         rows = self.raw(table, (None, self.width))
-        logits = np.empty((*x.shape[:2], len(rows)), self.dtype)
+        flat = np.empty((x.shape[0] * x.shape[1], len(rows)), self.dtype)
         for start in range(0, len(rows), 4096):  # in blocks, for the table may fill the memory
             block = slice(start, start + 4096)
-            logits[..., block] = x @ np.asarray(rows[block], self.dtype).T
-        logits += self.read(bias, len(rows))
+            flat[:, block] = x.reshape(-1, self.width) @ np.asarray(rows[block], self.dtype).T
+        logits = flat.reshape(*x.shape[:2], -1) + self.read(bias, len(rows))
         self.emit("logits", "same", (None, None, None), logits)
         return logits
 

@@ -49,6 +49,8 @@ def test_reader_and_writer_against_the_library(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     size = write_safetensors(tmp_path / "model.safetensors", layout, blocks)
     assert (tmp_path / "model.safetensors").stat().st_size == size
+    # data begin at a multiple of 8 bytes, so that every reader can map them into memory
+    assert int.from_bytes((tmp_path / "model.safetensors").read_bytes()[:8], "little") % 8 == 0
     read = load_file(tmp_path / "model.safetensors")
     opened = Checkpoint(tmp_path)
     assert set(read) == set(opened) == set(values)

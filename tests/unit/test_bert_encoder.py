@@ -133,6 +133,19 @@ def test_padding_changes_no_token():
     assert np.max(np.abs(unmasked.sequence[:, mask] - short.sequence)) > 1e-3
 
 
+def test_large_scores_do_not_overflow():
+    c = folders.config(num_hidden_layers=1)
+    values = folders.tensors(c)
+    values["encoder.layer.0.attention.self.query.weight"] *= 1e5
+    states = []
+    encode(values, c, *folders.inputs(c), trace=states)
+    by_name = {s.name: s.value for s in states}
+    scores, weights = (by_name[f"layer 0: attention {n}"] for n in ("scores", "probabilities"))
+    assert np.max(np.abs(scores)) > 1e4
+    np.testing.assert_array_equal(weights[0].argmax(axis=-1), scores[0].argmax(axis=-1))
+    np.testing.assert_allclose(weights.sum(axis=-1), 1)
+
+
 def test_trace_names_every_sub_layer_and_both_forms_of_trace_agree():
     c = folders.config(num_hidden_layers=1)
     values = folders.tensors(c, mlm=True)

@@ -342,6 +342,10 @@ def test_ties_are_broken_where_twins_come_in_and_nowhere_else(folder):
         )  # inputs are the columns of a file's kernel
         np.testing.assert_allclose(noise[:, ::2], -noise[:, 1::2], atol=1e-6)
         assert np.std(noise) == pytest.approx(np.std(copies[name]), rel=0.3)
+    names = [f"encoder.layer.0.attention.self.{part}.weight" for part in ("query", "key", "value")]
+    noises = [((other[n].astype(float) - copies[n]) / np.std(copies[n])).ravel() for n in names]
+    apart = np.corrcoef(noises) - np.eye(3)  # equal in shape, but not in noise
+    assert np.max(np.abs(apart)) < 0.3
 
 
 def test_new_layers_are_ready_to_train(folder):
