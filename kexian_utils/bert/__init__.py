@@ -21,6 +21,7 @@ from kexian_utils.bert.expansion import (
     expansion_matrix,
     insert_identity_block,
     twin_axis,
+    weight_role,
 )
 from kexian_utils.bert.rope import (
     expand_rope_query_key,
@@ -61,6 +62,7 @@ __all__ = [
     "tensor_role",
     "token_ids",
     "twin_axis",
+    "weight_role",
     "width_rules",
     "write_safetensors",
 ]
