@@ -30,6 +30,15 @@ from kexian_utils.bert.rope import (
     rope_frequencies,
     rotate,
 )
+from kexian_utils.bert.rope_2d import (
+    axial_frequencies,
+    diagonal_frequencies,
+    flattened_frequencies,
+    grid_positions,
+    mixed_frequencies,
+    rotary_angles,
+    rotate_nd,
+)
 from kexian_utils.bert.rules import AXES, TensorRule, expand_tensor, width_rules
 from kexian_utils.bert.tensor_names import tensor_role
 from kexian_utils.bert.wordpiece import read_vocabulary, token_ids
@@ -39,8 +48,10 @@ __all__ = [
     "Checkpoint",
     "TensorRule",
     "antisymmetric_noise",
+    "axial_frequencies",
     "break_ties",
     "check_config",
+    "diagonal_frequencies",
     "encode",
     "equivalent_learning_rates",
     "expand_checkpoint",
@@ -50,15 +61,20 @@ __all__ = [
     "expand_width",
     "expansion_matrix",
     "expected_state",
+    "flattened_frequencies",
+    "grid_positions",
     "insert_identity_block",
     "load_backbone",
     "load_masked_lm",
     "minilm",
+    "mixed_frequencies",
     "read_vocabulary",
     "repeat_rope_pairs",
     "rope_expansion_error",
     "rope_frequencies",
+    "rotary_angles",
     "rotate",
+    "rotate_nd",
     "tensor_role",
     "token_ids",
     "twin_axis",
