@@ -204,6 +204,10 @@ def test_peoples_daily_as_installed():
     assert paragraphs[0][:5] == ["迈向", "充满", "希望", "的", "新"]
     assert sum(len(word) for words in paragraphs for word in words) == 1_841_657
     assert all(word and not word.isspace() for words in paragraphs for word in words)
+    tags = datasets.peoples_daily_tags()
+    assert tags[0][:5] == ["v", "v", "n", "u", "a"]
+    assert [len(paragraph) for paragraph in tags] == [len(words) for words in paragraphs]
+    assert len({tag for paragraph in tags for tag in paragraph}) == 44
 
 
 def test_peoples_daily_from_its_archive(tmp_path, monkeypatch):
@@ -218,3 +222,4 @@ def test_peoples_daily_from_its_archive(tmp_path, monkeypatch):
         datasets.peoples_daily()
     monkeypatch.setattr(datasets, "PEOPLES_DAILY_SHA256", hashlib.sha256(text).hexdigest())
     assert datasets.peoples_daily() == [["你好", "，", "世界"], ["再", "见"]]
+    assert datasets.peoples_daily_tags() == [["v", "w", "n"], ["d", "v"]]
