@@ -127,13 +127,14 @@ class Checkpoint(Mapping[str, np.ndarray]):
     """
 
     def __init__(self, folder: str | os.PathLike) -> None:
-        """Open a folder; only headers are read.
+        """Open a folder, or download ``hf://OWNER/NAME`` first; only headers are read.
 
         Raises:
             ValueError: if the folder or one of its files is missing or malformed, if it holds
                 weights as pickle alone, or weights that are quantised.
         """
-        self.folder = Path(folder)
+        remote = isinstance(folder, str) and folder.startswith("hf://")
+        self.folder = _hub_folder(folder) if remote else Path(folder)
         if not self.folder.is_dir():
             raise ValueError(f"{folder} must be a folder with config.json and model.safetensors")
         self.config: dict[str, Any] = self._json("config.json")
@@ -395,13 +396,7 @@ def _local_folder(source: str | os.PathLike) -> Path | None:
     if not isinstance(source, str) or os.path.isdir(source):
         return Path(source)
     if source.startswith("hf://"):
-        import huggingface_hub
-
-        return Path(
-            huggingface_hub.snapshot_download(
-                source.removeprefix("hf://"), allow_patterns=["*.json", "*.txt", "*.safetensors"]
-            )
-        )
+        return _hub_folder(source)
     if "://" not in source and (os.sep in source or source.startswith(".")):
         return Path(source)  # meant as a folder: say that it is missing
     return None
@@ -417,6 +412,25 @@ def _gelu_tanh(x: Any) -> Any:
     from keras import ops
 
     return x * (0.5 * (1 + ops.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))))
+
+
+def _hub_folder(source: str) -> Path:
+    """The local copy of ``hf://OWNER/NAME``, downloaded if it is not there yet."""
+    import huggingface_hub
+
+    name = source.removeprefix("hf://")
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(
+                name, allow_patterns=["*.json", "*.txt", "*.safetensors"]
+            )
+        )
+    except (OSError, ValueError) as error:  # no network, no such name, no right to read
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(
+            f"{source} cannot be downloaded ({reason}): check the name and the network, or "
+            "download its config.json, vocab.txt and model.safetensors elsewhere and give the folder"
+        ) from error
 
 
 def _activation(config: Mapping[str, Any]) -> Any:

@@ -491,8 +491,9 @@ def expand(
 ) -> None:
     """Write a wider or deeper BERT to TARGET that computes what SOURCE computes.
 
-    SOURCE is a folder in Hugging Face's form: config.json, vocab.txt, model.safetensors. Both
-    models run on the same sentences before TARGET gets its name; on any failure nothing is left.
+    SOURCE is a folder in Hugging Face's form (config.json, vocab.txt, model.safetensors), or
+    hf://OWNER/NAME, which is downloaded. Both models run on the same sentences before TARGET gets
+    its name; on any failure nothing is left.
 
     \b
     Examples:

@@ -278,6 +278,27 @@ def test_other_sources_are_passed_on(monkeypatch, tmp_path):
     assert max(differences(model, folders.tensors(c), c)) < 1e-5
 
 
+def test_a_checkpoint_opens_a_hub_id(tmp_path, monkeypatch):
+    import huggingface_hub
+
+    c = folders.config(num_hidden_layers=1)
+    folder = folders.write(tmp_path / "model", c, folders.tensors(c))
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **k: str(folder))
+    assert Checkpoint("hf://owner/name").folder == folder
+
+
+@pytest.mark.parametrize("error", [OSError("no route to host"), ValueError("no such name")])
+def test_a_hub_that_cannot_be_reached(monkeypatch, error):
+    import huggingface_hub
+
+    def refuse(name, **kwargs):
+        raise error
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
+    with pytest.raises(ValueError, match=f"hf://owner/name cannot be downloaded.*{error}.*give the"):
+        Checkpoint("hf://owner/name")
+
+
 def test_minilm_is_the_installed_package():
     folder = checkpoints.minilm()
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
