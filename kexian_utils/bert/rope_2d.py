@@ -3,8 +3,8 @@ r"""Rotary position embedding in two and more dimensions (二维旋转式位置�
 Every rotary code of D-dimensional positions that depends on differences only is, in some basis of
 the head, a list of *frequency vectors*: pair m is turned by the angle
 :math:`\langle\omega_m,p\rangle` (chapter 8397, equation (9)). So a code is an array of shape
-``(head size / 2, D)`` here, and one function applies them all. The usual code of vision Transformers is "axial": each frequency
-vector lies on an axis.
+``(head size / 2, D)`` here, and one function applies them all. The usual code of vision
+Transformers is "axial": each frequency vector lies on an axis.
 
 NumPy only; pairs are laid out as in :mod:`kexian_utils.bert.rope`, whose functions are the case of
 one dimension.
