@@ -1,8 +1,8 @@
 r"""Gradient clipping (梯度裁剪), and the smoothness that explains it.
 
 A function is :math:`(L_0,L_1)`-smooth if everywhere
-:math:`\lVert\nabla^2f\rVert\le L_0+L_1\lVert\nabla f\rVert`. Then gradient clipping with the threshold
-:math:`L_0/L_1` is the natural step size.
+:math:`\lVert\nabla^2f\rVert\le L_0+L_1\lVert\nabla f\rVert`. Then gradient clipping with the
+threshold :math:`L_0/L_1` is the natural step size.
 Equation numbers are those of the chapter on article 7469 (https://kexue.fm/archives/7469). Nothing
 here imports a framework: gradients are NumPy arrays.
 """
