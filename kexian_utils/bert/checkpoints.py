@@ -429,7 +429,7 @@ def _hub_folder(source: str) -> Path:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(
             f"{source} cannot be downloaded ({reason}): check the name and the network, or "
-            "download its config.json, vocab.txt and model.safetensors elsewhere and give the folder"
+            "fetch its config.json, vocab.txt and model.safetensors elsewhere and give the folder"
         ) from error
 
 

@@ -104,7 +104,7 @@ def import_keras(name: str, threads: int) -> Any:
         RuntimeError: the backend's package is not installed (the remedy is named).
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # What tqdm says, under keras_hub, where its bar for notebooks lacks ipywidgets. No bar is meant.
+    # What tqdm says under keras_hub where its notebook bar lacks ipywidgets. No bar is meant.
     warnings.filterwarnings("ignore", message="IProgress not found")
     remedies = {
         "tensorflow": "pip install tensorflow",

@@ -295,7 +295,7 @@ def test_a_hub_that_cannot_be_reached(monkeypatch, error):
         raise error
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
-    with pytest.raises(ValueError, match=f"hf://owner/name cannot be downloaded.*{error}.*give the"):
+    with pytest.raises(ValueError, match=f"owner/name cannot be downloaded.*{error}.*give the"):
         Checkpoint("hf://owner/name")
 
 
