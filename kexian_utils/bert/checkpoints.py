@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from kexian_utils import datasets
+from kexian_utils.bert.building import weights_at_zero
 from kexian_utils.bert.encoder import check_config
 from kexian_utils.bert.rules import AXES
 from kexian_utils.bert.tensor_names import (
@@ -361,7 +362,8 @@ def load_masked_lm(source: str | os.PathLike, dtype: str | None = None) -> Any:
             raise ValueError(f"{folder} must hold {name} for a masked-LM model, which is missing")
     _check_tied(checkpoint, names)
     backbone = _backbone(checkpoint, dtype)
-    model = keras_hub.models.BertMaskedLM(backbone=backbone, preprocessor=None)
+    with weights_at_zero():
+        model = keras_hub.models.BertMaskedLM(backbone=backbone, preprocessor=None)
     layer = model.masked_lm_head
     layer._intermediate_dense.activation = _activation(checkpoint.config)
     layer._intermediate_layer_norm.epsilon = _epsilon(checkpoint.config)
@@ -463,22 +465,21 @@ def _backbone(checkpoint: Checkpoint, dtype: str | None) -> Any:
             raise ValueError(f"{checkpoint.folder} must hold the tensor {name}, which is missing")
     tables = ("word", "position", "token_type")
     rows = [checkpoint.shapes[names[f"embeddings.{t}_embeddings.weight"]][0] for t in tables]
-    model = keras_hub.models.BertBackbone(
-        vocabulary_size=rows[0],
-        num_layers=config["num_hidden_layers"],
-        num_heads=config["num_attention_heads"],
-        hidden_dim=config["hidden_size"],
-        intermediate_dim=config["intermediate_size"],
-        dropout=config.get("hidden_dropout_prob", 0.1),
-        max_sequence_length=rows[1],
-        num_segments=rows[2],
-        dtype=dtype,
-    )
+    with weights_at_zero():
+        model = keras_hub.models.BertBackbone(
+            vocabulary_size=rows[0],
+            num_layers=config["num_hidden_layers"],
+            num_heads=config["num_attention_heads"],
+            hidden_dim=config["hidden_size"],
+            intermediate_dim=config["intermediate_size"],
+            dropout=config.get("hidden_dropout_prob", 0.1),
+            max_sequence_length=rows[1],
+            num_segments=rows[2],
+            dtype=dtype,
+        )
     for name, variable in _variables(model).items():
-        if name in names:
+        if name in names:  # a pooler that is not in the file stays zero
             _assign(variable, checkpoint, names[name])
-        elif name.startswith("pooler."):
-            variable.assign(np.zeros(variable.shape))
     model.embeddings_layer_norm.epsilon = _epsilon(config)
     for block in model.transformer_layers:
         block._feedforward_intermediate_dense.activation = _activation(config)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from kexian_utils.bert.building import weights_at_zero
 from kexian_utils.bert.rules import AXES, HEADS, check_factor, expand_tensor, width_rules
 
 __all__ = [
@@ -474,14 +475,18 @@ def _backbone(model: Any, supported: Sequence[str]) -> Any:
 
 
 def _rebuild(model: Any, changes: dict[str, int]) -> Any:
-    """A new model of the same class whose backbone's configuration has the given changes."""
+    """A new model of the same class whose backbone's configuration has the given changes.
+
+    All its weights are zero: :func:`_assign` must follow.
+    """
     from keras_hub import models
 
     backbone = model if isinstance(model, models.Backbone) else model.backbone
-    new = type(backbone).from_config({**backbone.get_config(), **changes})
-    if model is backbone:
-        return new
-    return type(model)(backbone=new, preprocessor=model.preprocessor, name=model.name)
+    with weights_at_zero():
+        new = type(backbone).from_config({**backbone.get_config(), **changes})
+        if model is backbone:
+            return new
+        return type(model)(backbone=new, preprocessor=model.preprocessor, name=model.name)
 
 
 def _carry_over(old: Any, new: Any, origin: Callable[[str], str] = str) -> None:

@@ -4,6 +4,7 @@ import functools
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from keras import ops  # noqa: E402
 
 from kexian_utils import autodiff  # noqa: E402
 from kexian_utils.bert import expansion, rules  # noqa: E402
+from kexian_utils.bert.building import weights_at_zero  # noqa: E402
 from kexian_utils.bert.precision import double_precision  # noqa: E402
 
 BACKEND = keras.backend.backend()
@@ -36,17 +38,18 @@ def randomise(model, rng):
 
 
 def small_bert(seed, dtype="float64", layers=1, heads=2, size=3, hidden=7, dropout=0.1):
-    backbone = keras_hub.models.BertBackbone(
-        vocabulary_size=VOCABULARY,
-        num_layers=layers,
-        num_heads=heads,
-        hidden_dim=heads * size,
-        intermediate_dim=hidden,
-        max_sequence_length=LENGTH + 1,
-        dropout=dropout,
-        dtype=dtype,
-    )
-    model = keras_hub.models.BertMaskedLM(backbone)
+    with weights_at_zero():
+        backbone = keras_hub.models.BertBackbone(
+            vocabulary_size=VOCABULARY,
+            num_layers=layers,
+            num_heads=heads,
+            hidden_dim=heads * size,
+            intermediate_dim=hidden,
+            max_sequence_length=LENGTH + 1,
+            dropout=dropout,
+            dtype=dtype,
+        )
+        model = keras_hub.models.BertMaskedLM(backbone)
     randomise(model, np.random.default_rng(seed))
     return model
 
@@ -101,6 +104,31 @@ def test_double_precision_is_put_right_and_put_back():
         assert demotions["float64"] == "float32"
         assert float(ops.mean(np.array([1.0, 1.0 + 4e-12]))) == 1.0
         demotions["float64"] = "float64"  # as the fixture left it
+
+
+def new_dense(seed=1):
+    layer = keras.layers.Dense(3, kernel_initializer=keras.initializers.RandomNormal(seed=seed))
+    layer.build((None, 2))
+    return layer.kernel.numpy()
+
+
+def test_weights_at_zero_only_inside_and_only_in_this_thread():
+    usual = new_dense()
+    assert usual.all()
+    there = []
+    with weights_at_zero():
+        assert not new_dense().any()
+        assert keras.layers.Dropout(0.5, seed=7).seed_generator.state.numpy().any()
+        other = threading.Thread(target=lambda: there.append(new_dense()))
+        other.start()
+        other.join()
+        weight = keras.layers.Layer(dtype="float64").add_weight((2, 1), "ones", "float32")
+        assert weight.shape == (2, 1)
+        assert weight.dtype == "float32"
+    with pytest.raises(TypeError), weights_at_zero():
+        keras.layers.Dense()
+    np.testing.assert_array_equal(there[0], usual)
+    np.testing.assert_array_equal(new_dense(), usual)
 
 
 def test_expansion_matrix():
@@ -537,6 +565,7 @@ def test_ties_are_broken_only_where_there_are_twins():
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="this is the run on JAX")
+@pytest.mark.jax
 def test_the_same_on_jax():
     # Nearly all of the time goes into compiling small functions, which need no optimisation.
     flags = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"

@@ -143,6 +143,7 @@ def test_inserted_block(after, dtype):
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="this is the run on JAX")
+@pytest.mark.jax
 def test_the_same_on_jax():
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__))],
