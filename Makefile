@@ -23,8 +23,8 @@ book: setup  ## Re-execute every notebook, build the HTML, print its first page.
 html: setup  ## Build the HTML from the stored outputs, without executing anything.
 	@$(BIN)/kexian book --from stored
 
-test: setup lint  ## Lint, then unit, notebook and book tests.
-	@$(BIN)/python -m pytest
+test: setup lint  ## Lint, then unit, notebook and book tests on all cores (KEXIAN_JOBS=1: on one).
+	@$(BIN)/python tools/run_tests.py
 
 lint: setup  ## Check style and formatting.
 	@$(BIN)/ruff check .

@@ -1,0 +1,66 @@
+"""All tests on all cores: first everything but the book, then the book of the executed notebooks.
+
+Called by `make test`. KEXIAN_JOBS sets the number of processes; 1 runs pytest as it is.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+GIB_EACH = 6  # the tests of the largest models take up to 5 GiB
+INTERRUPTED = 2  # exit code of pytest
+
+
+def jobs() -> int:
+    """KEXIAN_JOBS, else as many processes as there are cores, while the memory lasts."""
+    setting = os.environ.get("KEXIAN_JOBS")
+    if setting is not None:
+        if not setting.isdecimal() or int(setting) < 1:
+            sys.exit(f"kexian: KEXIAN_JOBS must be a whole number from 1 on, got {setting!r}")
+        return int(setting)
+    try:
+        cores = len(os.sched_getaffinity(0))
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # not Linux
+        return os.cpu_count() or 1
+    return max(1, min(cores, memory // (GIB_EACH * 2**30)))
+
+
+def run(*options: str) -> int:
+    """Run pytest to its end, also when it is interrupted: it stops its processes itself."""
+    process = subprocess.Popen([sys.executable, "-m", "pytest", *options])
+    # The terminal sends Ctrl-C to pytest, too; what is sent to us alone is handed on.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ended = signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGINT))
+    try:
+        return process.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGTERM, ended)
+
+
+def main(arguments: list[str]) -> int:
+    """Run both parts and return the exit code of the first that failed."""
+    number = jobs()
+    if number == 1:
+        return run(*arguments)
+    parts = {
+        f"notebooks and units, {number} processes": ("--kexian-phase=first", f"-n{number}"),
+        "the book": ("--kexian-phase=book", "tests/book"),
+    }
+    codes, lines = [], []
+    for name, options in parts.items():
+        started = time.monotonic()
+        codes.append(run(*options, *arguments))
+        minutes, seconds = divmod(round(time.monotonic() - started), 60)
+        lines.append(f"kexian: {name}: exit code {codes[-1]} after {minutes}:{seconds:02}")
+        if codes[-1] == INTERRUPTED:
+            break
+    print(*lines, sep="\n", flush=True)
+    return next((code for code in codes if code != 0), 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
