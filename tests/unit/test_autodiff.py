@@ -198,6 +198,7 @@ def test_other_backends_are_refused_with_the_remedy(monkeypatch):
         autodiff.gradient(quartic)(POINT)
 
 
+@pytest.mark.jax
 @pytest.mark.skipif(BACKEND == "jax", reason="this is the run on JAX")
 def test_the_same_on_jax():
     here = Path(__file__).parent
