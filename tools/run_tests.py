@@ -30,14 +30,16 @@ def jobs() -> int:
 
 def run(*options: str) -> int:
     """Run pytest to its end, also when it is interrupted: it stops its processes itself."""
+    # A job in the background of a shell inherits that Ctrl-C is ignored; tests want it to work.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     process = subprocess.Popen([sys.executable, "-m", "pytest", *options])
     # The terminal sends Ctrl-C to pytest, too; what is sent to us alone is handed on.
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     ended = signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGINT))
     try:
         return process.wait()
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, ended)
 
 
