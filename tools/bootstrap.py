@@ -117,7 +117,7 @@ NETWORK = (
     "PyPI could not be reached; check the network (and HTTPS_PROXY or SSL_CERT_FILE where one is "
     "needed), then call the same command again: it goes on where it stopped."
 )
-DISK = "the disk is full; free about 3 GB, then call the same command again."
+DISK = "the disk is full; free about 4 GB, then call the same command again."
 TROUBLE = [
     ("no space left", DISK),
     ("failed to fetch", NETWORK),
@@ -147,7 +147,7 @@ def main():
     python = find_python()
     uv = os.path.join(ROOT, ".uv", SCRIPTS, "uv")
     if version_of(os.path.join(ROOT, ".uv", SCRIPTS, "python")) is None:
-        sys.stderr.write("kexian: setting up (once; about a minute and 3 GB) ...\n")
+        sys.stderr.write("kexian: setting up (once; about a minute and 4 GB) ...\n")
         run(
             [python, "-m", "venv", "--clear", ".uv"],
             [("no space left", DISK)],

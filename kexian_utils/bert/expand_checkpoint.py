@@ -218,7 +218,7 @@ class _Plan:
         if after is not None and not self.depth:
             raise ValueError("after needs a depth of at least 1: it says where new blocks go")
         self.roles = _check_tensors(self.source)
-        self.small_shapes = {n: s for n, s in self.source.shapes.items()}
+        self.small_shapes = self.source.shapes
         self.from_16_bit = bool({"F16", "BF16"} & set(self.source.types.values()))
         self.config = target_config(self.source.config, self.width, heads, self.depth)
         if self.from_16_bit:

