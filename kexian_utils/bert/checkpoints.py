@@ -17,7 +17,7 @@ import shutil
 import struct
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,9 @@ __all__ = [
     "from_keras_layout",
     "load_backbone",
     "load_masked_lm",
+    "masked_lm_variables",
     "minilm",
+    "new_masked_lm",
     "to_keras_layout",
     "write_safetensors",
 ]
@@ -354,32 +356,65 @@ def load_masked_lm(source: str | os.PathLike, dtype: str | None = None) -> Any:
         return keras_hub.models.BertMaskedLM.from_preset(str(source), dtype=dtype)
     checkpoint = Checkpoint(folder)
     names = source_names(checkpoint)
-    head = "cls.predictions"
-    bias = f"{head}.bias" if f"{head}.bias" in names else f"{head}.decoder.bias"
-    needed = [f"{head}.transform.{layer}.{p}" for layer in ("dense", "LayerNorm") for p in _PARTS]
-    for name in [*needed, bias]:
-        if name not in names:
-            raise ValueError(f"{folder} must hold {name} for a masked-LM model, which is missing")
+    old = "cls.predictions.decoder.bias"
+    for name in (n for n in _HEAD if n not in names and not (n == _HEAD[-1] and old in names)):
+        raise ValueError(f"{folder} must hold {name} for a masked-LM model, which is missing")
     _check_tied(checkpoint, names)
-    backbone = _backbone(checkpoint, dtype)
+    model = _with_head(_backbone(checkpoint, dtype), checkpoint.config)
+    for name, variable in _head_variables(model).items():
+        _assign(variable, checkpoint, names.get(name) or names[old])
+    return model
+
+
+def new_masked_lm(config: Mapping[str, Any], dtype: str | None = None) -> Any:
+    """A `keras_hub` ``BertMaskedLM`` after a config.json, all of whose weights are zero.
+
+    Raises:
+        ValueError: for a config that is not supported.
+    """
+    check_config(config)
+    tables = ("vocab_size", "max_position_embeddings", "type_vocab_size")
+    rows = [config[name] for name in tables]
+    return _with_head(_empty_backbone(config, rows, dtype), config)
+
+
+def masked_lm_variables(model: Any) -> dict[str, Any]:
+    """The variables of a ``BertMaskedLM`` by their names in a Hugging Face file, no pooler."""
+    body = {name: v for name, v in _variables(model.backbone).items() if "pooler" not in name}
+    return {**{f"bert.{name}": v for name, v in body.items()}, **_head_variables(model)}
+
+
+def _with_head(backbone: Any, config: Mapping[str, Any]) -> Any:
+    import keras_hub
+
     with weights_at_zero():
         model = keras_hub.models.BertMaskedLM(backbone=backbone, preprocessor=None)
+    model.masked_lm_head._intermediate_dense.activation = _activation(config)
+    model.masked_lm_head._intermediate_layer_norm.epsilon = _epsilon(config)
+    return model
+
+
+def _head_variables(model: Any) -> dict[str, Any]:
     layer = model.masked_lm_head
-    layer._intermediate_dense.activation = _activation(checkpoint.config)
-    layer._intermediate_layer_norm.epsilon = _epsilon(checkpoint.config)
-    variables = [
+    variables = (
         layer._intermediate_dense.kernel,
         layer._intermediate_dense.bias,
         layer._intermediate_layer_norm.gamma,
         layer._intermediate_layer_norm.beta,
         layer._bias,
-    ]
-    for variable, name in zip(variables, [*needed, bias], strict=True):
-        _assign(variable, checkpoint, names[name])
-    return model
+    )
+    return dict(zip(_HEAD, variables, strict=True))
 
 
-_PARTS = ("weight", "bias")
+_PREDICTIONS = "cls.predictions"
+_HEAD = (
+    *(
+        f"{_PREDICTIONS}.transform.{x}.{p}"
+        for x in ("dense", "LayerNorm")
+        for p in ("weight", "bias")
+    ),
+    f"{_PREDICTIONS}.bias",
+)
 
 
 def _check_tied(checkpoint: Checkpoint, names: Mapping[str, str]) -> None:
@@ -404,18 +439,6 @@ def _local_folder(source: str | os.PathLike) -> Path | None:
     return None
 
 
-def _gelu(x: Any) -> Any:
-    from keras import ops
-
-    return x * (0.5 * (1 + ops.erf(x * math.sqrt(0.5))))
-
-
-def _gelu_tanh(x: Any) -> Any:
-    from keras import ops
-
-    return x * (0.5 * (1 + ops.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))))
-
-
 def _hub_folder(source: str) -> Path:
     """The local copy of ``hf://OWNER/NAME``, downloaded if it is not there yet."""
     import huggingface_hub
@@ -433,6 +456,18 @@ def _hub_folder(source: str) -> Path:
             f"{source} cannot be downloaded ({reason}): check the name and the network, or "
             "fetch its config.json, vocab.txt and model.safetensors elsewhere and give the folder"
         ) from error
+
+
+def _gelu(x: Any) -> Any:
+    from keras import ops
+
+    return x * (0.5 * (1 + ops.erf(x * math.sqrt(0.5))))
+
+
+def _gelu_tanh(x: Any) -> Any:
+    from keras import ops
+
+    return x * (0.5 * (1 + ops.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))))
 
 
 def _activation(config: Mapping[str, Any]) -> Any:
@@ -455,8 +490,6 @@ def _epsilon(config: Mapping[str, Any]) -> float:
 
 
 def _backbone(checkpoint: Checkpoint, dtype: str | None) -> Any:
-    import keras_hub
-
     config = checkpoint.config
     check_config(config)
     names = source_names(checkpoint)
@@ -465,6 +498,17 @@ def _backbone(checkpoint: Checkpoint, dtype: str | None) -> Any:
             raise ValueError(f"{checkpoint.folder} must hold the tensor {name}, which is missing")
     tables = ("word", "position", "token_type")
     rows = [checkpoint.shapes[names[f"embeddings.{t}_embeddings.weight"]][0] for t in tables]
+    model = _empty_backbone(config, rows, dtype)
+    for name, variable in _variables(model).items():
+        if name in names:  # a pooler that is not in the file stays zero
+            _assign(variable, checkpoint, names[name])
+    return model
+
+
+def _empty_backbone(config: Mapping[str, Any], rows: Sequence[int], dtype: str | None) -> Any:
+    """A BertBackbone of zeros; `rows` of the token, the position and the segment table."""
+    import keras_hub
+
     with weights_at_zero():
         model = keras_hub.models.BertBackbone(
             vocabulary_size=rows[0],
@@ -477,9 +521,6 @@ def _backbone(checkpoint: Checkpoint, dtype: str | None) -> Any:
             num_segments=rows[2],
             dtype=dtype,
         )
-    for name, variable in _variables(model).items():
-        if name in names:  # a pooler that is not in the file stays zero
-            _assign(variable, checkpoint, names[name])
     model.embeddings_layer_norm.epsilon = _epsilon(config)
     for block in model.transformer_layers:
         block._feedforward_intermediate_dense.activation = _activation(config)
