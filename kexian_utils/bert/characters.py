@@ -1,13 +1,27 @@
-"""Characters as tokens: what the project's own Chinese BERT reads."""
+"""Characters as tokens: what the project's own Chinese BERT reads, and the files that say so."""
 
 from __future__ import annotations
 
+import json
 import unicodedata
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
-__all__ = ["SPECIAL", "character_ids", "normal_form"]
+__all__ = [
+    "END",
+    "MASK",
+    "PAD",
+    "SPECIAL",
+    "START",
+    "UNKNOWN",
+    "character_ids",
+    "character_vocabulary",
+    "normal_form",
+    "tokenizer_files",
+]
 
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # token numbers 0 to 4
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+PAD, UNKNOWN, START, END, MASK = range(len(SPECIAL))
 
 
 def normal_form(character: str) -> str:
@@ -24,3 +38,86 @@ def character_ids(text: str, vocabulary: Mapping[str, int]) -> list[int]:
     """One token number per character; spaces are left out, unknown characters are [UNK]."""
     unknown = vocabulary["[UNK]"]
     return [vocabulary.get(normal_form(c), unknown) for c in text if not c.isspace()]
+
+
+def character_vocabulary(texts: Iterable[str], minimum_count: int = 2) -> dict[str, int]:
+    """Numbers of the characters of a text, after the five special tokens, the commonest first.
+
+    Characters count in their normal form; spaces are left out.
+
+    Raises:
+        ValueError: if no character occurs `minimum_count` times.
+    """
+    counts = Counter(normal_form(c) for text in texts for c in text)
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    characters = [c for c, n in ranked if n >= minimum_count and not c.isspace()]
+    if not characters:
+        raise ValueError(
+            f"the text must hold characters that occur {minimum_count} times or more, it has none"
+        )
+    return {token: number for number, token in enumerate([*SPECIAL, *characters])}
+
+
+def tokenizer_files(vocabulary: Mapping[str, int], positions: int) -> dict[str, str]:
+    """The files that tell us and `transformers` to read single characters, by name.
+
+    Args:
+        vocabulary: tokens and their numbers, from 0, in order.
+        positions: longest row that the model reads, in tokens.
+    """
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "kexian_characters": True,
+        "model_max_length": positions,
+        "pad_token": "[PAD]",
+        "unk_token": "[UNK]",
+        "cls_token": "[CLS]",
+        "sep_token": "[SEP]",
+        "mask_token": "[MASK]",
+    }
+    return {
+        "vocab.txt": "".join(f"{token}\n" for token in vocabulary),
+        "tokenizer_config.json": json.dumps(config, indent=2) + "\n",
+        "tokenizer.json": json.dumps(_tokenizer(vocabulary), ensure_ascii=False) + "\n",
+    }
+
+
+def _tokenizer(vocabulary: Mapping[str, int]) -> dict[str, object]:
+    """The form of the library `tokenizers`: NFKC, no spaces, every character a token."""
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [
+            {
+                "id": number,
+                "content": token,
+                "single_word": False,
+                "lstrip": False,
+                "rstrip": False,
+                "normalized": False,
+                "special": True,
+            }
+            for number, token in enumerate(SPECIAL)
+        ],
+        "normalizer": {"type": "NFKC"},
+        "pre_tokenizer": {
+            "type": "Sequence",
+            "pretokenizers": [
+                {"type": "WhitespaceSplit"},
+                {
+                    "type": "Split",
+                    "pattern": {"Regex": "."},
+                    "behavior": "Isolated",
+                    "invert": False,
+                },
+            ],
+        },
+        "post_processor": {
+            "type": "BertProcessing",
+            "sep": ["[SEP]", END],
+            "cls": ["[CLS]", START],
+        },
+        "decoder": None,
+        "model": {"type": "WordLevel", "vocab": dict(vocabulary), "unk_token": "[UNK]"},
+    }

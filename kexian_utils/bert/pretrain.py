@@ -14,7 +14,6 @@ import json
 import os
 import re
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -22,7 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from kexian_utils.bert.characters import SPECIAL, character_ids, normal_form
+from kexian_utils.bert.characters import (
+    PAD,
+    UNKNOWN,
+    character_ids,
+    character_vocabulary,
+    tokenizer_files,
+)
 from kexian_utils.bert.checkpoints import (
     from_keras_layout,
     masked_lm_variables,
@@ -30,23 +35,25 @@ from kexian_utils.bert.checkpoints import (
     to_keras_layout,
     write_safetensors,
 )
+from kexian_utils.bert.masking import (
+    LENGTH_STEP,
+    Document,
+    all_batches,
+    cut_into_rows,
+    epoch_batches,
+    mask_rows,
+    pretraining_sentences,
+)
 from kexian_utils.bert.tensor_names import tensor_role
+from kexian_utils.experiment.records import processor, versions
 
 __all__ = [
     "Recipe",
-    "character_vocabulary",
-    "cut_into_rows",
-    "epoch_batches",
-    "mask_rows",
     "masked_lm_scores",
     "pretrain",
-    "pretraining_sentences",
+    "read_documents",
+    "split_documents",
 ]
-
-Document = Sequence[str]  # the sentences of a document
-LENGTH_STEP = 16  # rows are padded to multiples, so that few shapes need compiling
-_PAD, _UNKNOWN, _START, _END, _MASK = range(5)
-_SENTENCE = re.compile(r"[^。！？；]*[。！？；]+[”’）」』》]*|[^。！？；]+")
 
 
 @dataclass(frozen=True)
@@ -119,145 +126,22 @@ class Recipe:
             raise ValueError(f"seed must be a whole number of at least 0, got {self.seed!r}")
 
 
-def pretraining_sentences(paragraphs: Sequence[str]) -> list[str]:
-    """The sentences of a document: cut after 。！？； and closing marks, and between paragraphs."""
-    return [s for paragraph in paragraphs for s in _SENTENCE.findall(paragraph) if s.strip()]
-
-
-def character_vocabulary(documents: Sequence[Document], minimum_count: int = 2) -> dict[str, int]:
-    """Numbers of the characters of a text, after the five special tokens, the commonest first.
-
-    Characters count in their compatibility form (NFKC), so that full-width digits and letters are
-    the same as others; spaces are left out.
-    """
-    counts = Counter(
-        normal_form(c) for document in documents for sentence in document for c in sentence
-    )
-    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    characters = [c for c, n in ranked if n >= minimum_count and not c.isspace()]
-    if not characters:
-        raise ValueError(
-            f"the text must hold characters that occur {minimum_count} times or more, it has none"
-        )
-    return {token: number for number, token in enumerate([*SPECIAL, *characters])}
-
-
-def cut_into_rows(
-    documents: Sequence[Document],
-    vocabulary: dict[str, int],
-    positions: int,
-    rng: np.random.Generator,
-) -> list[np.ndarray]:
-    """Rows ``[CLS] … [SEP]`` of neighbouring sentences, of one sentence or of several.
-
-    Each row is filled with whole sentences of one document up to a length that is drawn anew: a
-    quarter, a half or the whole of `positions`, most often a quarter. So the model knows sentences
-    that stand alone and sentences in context. Longer sentences are cut.
-    """
-    budgets = positions // np.array([4, 2, 1]) - 2
-    rows: list[np.ndarray] = []
-    for document in documents:
-        row: list[int] = []
-        budget = 0
-        for sentence in document:
-            ids = character_ids(sentence, vocabulary)
-            if row and len(row) + len(ids) > budget:
-                rows.append(_framed(row))
-                row = []
-            if not row:
-                budget = rng.choice(budgets, p=(0.6, 0.25, 0.15))
-            row += ids
-            while len(row) > positions - 2:
-                rows.append(_framed(row[: positions - 2]))
-                row = row[positions - 2 :]
-        if row:
-            rows.append(_framed(row))
-    return rows
-
-
-def _framed(ids: Sequence[int]) -> np.ndarray:
-    return np.array([_START, *ids, _END], np.int32)
-
-
-def epoch_batches(
-    rows: Sequence[np.ndarray], batch_tokens: int, rng: np.random.Generator
-) -> list[np.ndarray]:
-    """Padded batches of rows of similar length, each of about `batch_tokens`, in random order.
-
-    What does not fill a batch is left out; another epoch, another rest.
-
-    Returns:
-        Arrays ``(rows, length)``, length a multiple of `LENGTH_STEP`, padded by 0.
-    """
-    lengths = np.array([-(-len(row) // LENGTH_STEP) * LENGTH_STEP for row in rows])
-    batches = []
-    for length in np.unique(lengths):
-        group = rng.permutation(np.flatnonzero(lengths == length))
-        size = batch_tokens // length
-        for start in range(0, len(group) - size + 1, size):
-            batches.append(_padded([rows[i] for i in group[start : start + size]], length))
-    return [batches[i] for i in rng.permutation(len(batches))]
-
-
-def _padded(rows: Sequence[np.ndarray], length: int) -> np.ndarray:
-    batch = np.full((len(rows), length), _PAD, np.int32)
-    for line, row in zip(batch, rows, strict=True):
-        line[: len(row)] = row
-    return batch
-
-
-def mask_rows(
-    batch: np.ndarray, mask_rate: float, vocabulary_size: int, rng: np.random.Generator
-) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    """Choose what is to be predicted, and hide it.
-
-    In each row a share `mask_rate` of the characters, rounded, at least one, is chosen without
-    repetition. Each is replaced by [MASK] (80 %), by a random character (10 %), or left (10 %).
+def masked_lm_scores(
+    model: Any, batches: Sequence[np.ndarray], mask_rate: float, size: int, seed: int = 0
+) -> dict[str, float]:
+    """Loss and accuracy of a ``BertMaskedLM`` on held-out batches.
 
     Args:
-        batch: token numbers, shape ``(rows, length)``, padded by 0.
-        mask_rate: share of the characters.
-        vocabulary_size: random characters come from 5 to this, exclusive.
-        rng: makes the choices.
+        model: the model.
+        batches: token numbers, each of shape ``(rows, length)``, padded by 0.
+        mask_rate: share of the characters to be predicted.
+        size: of the vocabulary.
+        seed: one seed always hides the same characters.
 
     Returns:
-        The model's inputs by name; labels, shape ``(rows, slots)``; weights of the labels, 1.0 or,
-        in slots that are not used, 0.0.
-
-    Source: Devlin et al. (2019), section 3.1.
+        ``loss``: mean negative log-probability of the hidden characters, in nats; ``accuracy``:
+        share of them that the model ranks first; ``predictions``: their number.
     """
-    real = batch >= len(SPECIAL)
-    real |= batch == _UNKNOWN
-    counts = np.maximum(1, np.rint(mask_rate * real.sum(1))).astype(int)
-    slots = max(1, int(np.rint(mask_rate * (batch.shape[1] - 2))))
-    order = np.argsort(np.where(real, rng.random(batch.shape), 2.0), axis=1)[:, :slots]
-    weights = (np.arange(slots) < counts[:, None]).astype(np.float32)
-    chosen = np.sort(np.where(weights > 0, order, batch.shape[1]), axis=1)
-    positions = np.where(weights > 0, chosen, 0).astype(np.int32)
-    labels = np.take_along_axis(batch, positions, axis=1)
-    fate = rng.random(labels.shape)
-    strangers = rng.integers(len(SPECIAL), vocabulary_size, labels.shape)
-    shown = np.where(fate < 0.8, _MASK, np.where(fate < 0.9, strangers, labels))
-    hidden = batch.copy()
-    lines = np.broadcast_to(np.arange(len(batch))[:, None], labels.shape)
-    used = weights > 0
-    hidden[lines[used], positions[used]] = shown[used]
-    return _inputs(hidden, positions), labels, weights
-
-
-def _inputs(batch: np.ndarray, positions: np.ndarray) -> dict[str, np.ndarray]:
-    return {
-        "token_ids": batch,
-        "segment_ids": np.zeros_like(batch),
-        "padding_mask": (batch != _PAD).astype(np.int32),
-        "mask_positions": positions,
-    }
-
-
-def masked_lm_scores(
-    model: Any, batches: Sequence[np.ndarray], mask_rate: float, size: int, seed: int
-) -> dict[str, float]:
-    """Loss in nats and accuracy on held-out batches; one seed always hides the same characters."""
     loss = hits = total = 0.0
     for number, batch in enumerate(batches):
         rng = np.random.default_rng([seed, 1, number])
@@ -295,7 +179,8 @@ def pretrain(
         recipe: of the run; a folder that holds a run continues that run alone.
         evaluate_every: steps between two measurements on the held-out documents.
         save_every: seconds between two saved states.
-        report: is called after each step with step, steps, loss, tokens per second.
+        report: is called after each step with step, steps, loss, seconds_left and held_out: the
+            scores if they were just measured, else None.
 
     Returns:
         The folder of the finished model.
@@ -309,6 +194,47 @@ def pretrain(
     return run.export()
 
 
+def read_documents(paths: Sequence[str | os.PathLike]) -> list[list[str]]:
+    """Documents of text files in UTF-8: blocks of lines between empty lines, cut into sentences.
+
+    Raises:
+        ValueError: if a file cannot be read, is not UTF-8, or is empty.
+    """
+    documents = []
+    for path in paths:
+        try:
+            text = Path(path).read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} must be text in UTF-8: byte {error.start} is not") from None
+        except OSError as error:
+            raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
+        blocks = [block.splitlines() for block in re.split(r"\n\s*\n", text) if block.strip()]
+        if not blocks:
+            raise ValueError(f"{path} must hold text, it is empty")
+        documents += [pretraining_sentences(block) for block in blocks]
+    return documents
+
+
+def split_documents(
+    documents: Sequence[Document], held_out: float = 0.05, seed: int = 0
+) -> tuple[list[Document], list[Document]]:
+    """Hold out a share of the documents, drawn at random; at least one.
+
+    Raises:
+        ValueError: if there are fewer than two documents.
+    """
+    if len(documents) < 2:
+        raise ValueError(
+            f"the text must hold at least two documents, separated by an empty line, to hold one "
+            f"out; got {len(documents)}"
+        )
+    order = np.random.default_rng([seed, 5]).permutation(len(documents))
+    count = max(1, round(held_out * len(documents)))
+    return [documents[i] for i in sorted(order[count:])], [
+        documents[i] for i in sorted(order[:count])
+    ]
+
+
 class _Run:
     """One run in its folder."""
 
@@ -318,29 +244,40 @@ class _Run:
         if not train or not held_out:
             raise ValueError("train and held_out must hold at least one document each")
         self.folder, self.recipe, self.documents = folder, recipe, train
-        self.vocabulary = character_vocabulary(train, recipe.minimum_count)
+        self.vocabulary = character_vocabulary(
+            (sentence for document in train for sentence in document), recipe.minimum_count
+        )
         self.record: dict[str, Any] = {
             "recipe": asdict(recipe),
             "text": _digest(train),
             "held_out": _digest(held_out),
             "vocabulary": len(self.vocabulary),
+            "seconds": 0.0,
+            "versions": versions(),
+            "processor": processor(),
+            "commonest": _commonest(train, held_out, self.vocabulary),
             "curve": [],
         }
-        folder.mkdir(parents=True, exist_ok=True)
-        self._take_up()
+        self._check_folder()
         rng = np.random.default_rng([recipe.seed, 2])
         rows = cut_into_rows(held_out, self.vocabulary, recipe.positions, rng)
-        self.held_out = _all_batches(rows, recipe.batch_tokens)
+        self.held_out = all_batches(rows, recipe.batch_tokens)
         self.step = 0
-        self.seconds = 0.0
 
-    def _take_up(self) -> None:
+    def _check_folder(self) -> None:
         path = self.folder / "record.json"
         if not path.is_file():
-            if any(self.folder.iterdir()):
-                raise ValueError(f"{self.folder} must be empty or hold a run, it holds other files")
+            if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+                raise ValueError(
+                    f"{self.folder} must be empty or hold a run, it holds other things"
+                )
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._write_record()
             return
-        before = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            raise ValueError(f"{path} is damaged: choose another folder") from None
         for key in ("recipe", "text", "held_out"):
             if before.get(key) != self.record[key]:
                 raise ValueError(
@@ -348,7 +285,6 @@ class _Run:
                     f"({_difference(before.get(key), self.record[key])}): choose another folder, "
                     "or the same recipe and text"
                 )
-        self.record = before
 
     def train(
         self,
@@ -358,34 +294,64 @@ class _Run:
     ) -> None:
         recipe = self.recipe
         self.model = self._compiled()
+        self._warm_up()
         self._restore()
         saved = began = time.monotonic()
-        before = self.seconds
+        before, first = self.record["seconds"], self.step
         try:
             for batch in self._batches():
-                rng = np.random.default_rng([recipe.seed, 3, self.step])
-                inputs, labels, weights = mask_rows(
-                    batch, recipe.mask_rate, len(self.vocabulary), rng
-                )
-                self.model.reset_metrics()  # else the mean over all steps so far
-                loss = float(self.model.train_on_batch(inputs, labels, sample_weight=weights))
-                self.step += 1
-                self.seconds = before + time.monotonic() - began
-                if self.step % evaluate_every == 0 or self.step == recipe.steps:
-                    self._evaluate(loss)
+                loss = self._train_on(batch)
+                now = time.monotonic()
+                self.record["seconds"] = round(before + now - began, 1)
+                measure = self.step % evaluate_every == 0 or self.step == recipe.steps
+                held_out = self._evaluate(loss) if measure else None
                 if report is not None:
-                    report({"step": self.step, "steps": recipe.steps, "loss": loss})
-                if time.monotonic() - saved > save_every:
+                    pace = (now - began) / (self.step - first)
+                    report(
+                        {
+                            "step": self.step,
+                            "steps": recipe.steps,
+                            "loss": loss,
+                            "seconds_left": pace * (recipe.steps - self.step),
+                            "held_out": held_out,
+                        }
+                    )
+                if now - saved > save_every:
                     self._save()
-                    saved = time.monotonic()
+                    saved = now
         finally:
             self._save()
+
+    def _warm_up(self) -> None:
+        """Let Keras see two shapes of batches before the first one counts.
+
+        On TensorFlow the first shape is traced alone and the second for all that follow, and the
+        two programs round differently: a run that goes on would differ from one that never
+        stopped.
+        """
+        start = [np.asarray(variable) for variable in self._state()]
+        for length in (LENGTH_STEP, 2 * LENGTH_STEP):
+            if length <= self.recipe.positions:
+                rows = self.recipe.batch_tokens // length
+                self._train_on(np.full((rows, length), UNKNOWN, np.int32))
+        for variable, value in zip(self._state(), start, strict=True):
+            variable.assign(value)
+        self.step = 0
+
+    def _train_on(self, batch: np.ndarray) -> float:
+        rng = np.random.default_rng([self.recipe.seed, 3, self.step])
+        inputs, labels, weights = mask_rows(batch, self.recipe.mask_rate, len(self.vocabulary), rng)
+        self.model.reset_metrics()  # else the mean over all steps so far comes back
+        loss = float(self.model.train_on_batch(inputs, labels, sample_weight=weights))
+        self.step += 1
+        return loss
 
     def _compiled(self) -> Any:
         import keras
 
         recipe = self.recipe
         model = new_masked_lm(self._config())
+        model.backbone.pooled_dense.trainable = False  # no loss reads it
         _initialise(model, recipe)
         schedule = keras.optimizers.schedules.CosineDecay(
             0.0,
@@ -403,7 +369,6 @@ class _Run:
                 from_logits=True, reduction="mean_with_sample_weight"
             ),
             weighted_metrics=[],
-            jit_compile=True,
         )
         optimizer.build(model.trainable_variables)
         return model
@@ -425,7 +390,7 @@ class _Run:
             "type_vocab_size": 2,
             "initializer_range": 0.02,
             "layer_norm_eps": 1e-12,
-            "pad_token_id": _PAD,
+            "pad_token_id": PAD,
             "tie_word_embeddings": True,
         }
 
@@ -443,29 +408,33 @@ class _Run:
             passed += len(batches)
             epoch += 1
 
-    def _evaluate(self, loss: float) -> None:
+    def _evaluate(self, loss: float) -> dict[str, float]:
         scores = masked_lm_scores(
-            self.model, self.held_out, self.recipe.mask_rate, len(self.vocabulary), 0
+            self.model, self.held_out, self.recipe.mask_rate, len(self.vocabulary)
         )
         curve = self.record["curve"]
         best = min((point["loss"] for point in curve), default=np.inf)
-        curve.append(
-            {"step": self.step, "train_loss": loss, "seconds": round(self.seconds, 1), **scores}
-        )
+        curve.append({"step": self.step, "train_loss": loss, **scores})
         if scores["loss"] < best:
             self._write_arrays("best.npz", self.model.trainable_variables)
+        return scores
 
     def _state(self) -> list[Any]:
         return [*self.model.variables, *self.model.optimizer.variables]
 
     def _save(self) -> None:
-        extra = {"step": self.step, "seconds": self.seconds, "points": len(self.record["curve"])}
-        self._write_arrays("state.npz", self._state(), **extra)
+        # Ctrl-C may fall between an update of the weights and our count of it.
+        step = int(np.asarray(self.model.optimizer.iterations))
+        record = json.dumps(self.record)
+        self._write_arrays("state.npz", self._state(), step=step, record=record)
+        self._write_record()
+
+    def _write_record(self) -> None:
         partial = self.folder / "record.json.part"
-        partial.write_text(json.dumps(self.record, indent=1), encoding="utf-8")
+        partial.write_text(json.dumps(self.record, indent=1) + "\n", encoding="utf-8")
         os.replace(partial, self.folder / "record.json")
 
-    def _write_arrays(self, name: str, variables: Sequence[Any], **extra: float) -> None:
+    def _write_arrays(self, name: str, variables: Sequence[Any], **extra: Any) -> None:
         partial = self.folder / f"{name}.part"
         with open(partial, "wb") as file:
             arrays = {f"v{i}": np.asarray(v) for i, v in enumerate(variables)}
@@ -476,12 +445,12 @@ class _Run:
         path = self.folder / "state.npz"
         if not path.is_file():
             return
+        # The record inside belongs to these weights; record.json may be newer after a kill.
         with np.load(path) as state:
             for number, variable in enumerate(self._state()):
                 variable.assign(state[f"v{number}"])
-            self.step, self.seconds = int(state["step"]), float(state["seconds"])
-            # A run that was killed has measured beyond its last saved state; it measures again.
-            del self.record["curve"][int(state["points"]) :]
+            self.step = int(state["step"])
+            self.record = json.loads(str(state["record"]))
 
     def export(self) -> Path:
         """Write the best weights by held-out loss as a folder in Hugging Face's form."""
@@ -516,15 +485,23 @@ def _initialise(model: Any, recipe: Recipe) -> None:
         state.assign([recipe.seed, number])
 
 
-def _all_batches(rows: Sequence[np.ndarray], batch_tokens: int) -> list[np.ndarray]:
-    """Batches of all rows, the shortest first; the last of each length may be small."""
-    lengths = np.array([-(-len(row) // LENGTH_STEP) * LENGTH_STEP for row in rows])
-    batches = []
-    for length in np.unique(lengths):
-        group, size = np.flatnonzero(lengths == length), batch_tokens // length
-        for start in range(0, len(group), size):
-            batches.append(_padded([rows[i] for i in group[start : start + size]], length))
-    return batches
+def _commonest(
+    train: Sequence[Document], held_out: Sequence[Document], vocabulary: dict[str, int]
+) -> dict[str, float]:
+    """The scores of guessing by frequency alone: the least that a model must beat."""
+    size = len(vocabulary)
+    counts, seen = (
+        np.bincount(
+            np.concatenate([character_ids("".join(d), vocabulary) for d in part]).astype(int),
+            minlength=size,
+        )
+        for part in (train, held_out)
+    )
+    probabilities = (counts + 1) / (counts + 1).sum()
+    return {
+        "loss": float(-(seen * np.log(probabilities)).sum() / seen.sum()),
+        "accuracy": float(seen[counts.argmax()] / seen.sum()),
+    }
 
 
 def _digest(documents: Sequence[Document]) -> str:
@@ -549,9 +526,7 @@ def _write_model(
 ) -> None:
     texts = {
         "config.json": json.dumps(config, indent=2) + "\n",
-        "vocab.txt": "".join(f"{token}\n" for token in vocabulary),
-        "tokenizer_config.json": json.dumps(tokenizer_config(config), indent=2) + "\n",
-        "tokenizer.json": json.dumps(_tokenizer(vocabulary), ensure_ascii=False) + "\n",
+        **tokenizer_files(vocabulary, config["max_position_embeddings"]),
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
@@ -559,58 +534,3 @@ def _write_model(
     partial = folder / "model.safetensors.part"
     write_safetensors(partial, layout, lambda name: [tensors[name]])
     os.replace(partial, folder / "model.safetensors")
-
-
-def tokenizer_config(config: dict[str, Any]) -> dict[str, Any]:
-    """What says that this model reads single characters, to us and to `transformers`."""
-    return {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "kexian_characters": True,
-        "model_max_length": config["max_position_embeddings"],
-        "pad_token": "[PAD]",
-        "unk_token": "[UNK]",
-        "cls_token": "[CLS]",
-        "sep_token": "[SEP]",
-        "mask_token": "[MASK]",
-    }
-
-
-def _tokenizer(vocabulary: dict[str, int]) -> dict[str, Any]:
-    """The form of the library `tokenizers`: NFKC, no spaces, every character a token."""
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [
-            {
-                "id": number,
-                "content": token,
-                "single_word": False,
-                "lstrip": False,
-                "rstrip": False,
-                "normalized": False,
-                "special": True,
-            }
-            for number, token in enumerate(SPECIAL)
-        ],
-        "normalizer": {"type": "NFKC"},
-        "pre_tokenizer": {
-            "type": "Sequence",
-            "pretokenizers": [
-                {"type": "WhitespaceSplit"},
-                {
-                    "type": "Split",
-                    "pattern": {"Regex": "."},
-                    "behavior": "Isolated",
-                    "invert": False,
-                },
-            ],
-        },
-        "post_processor": {
-            "type": "BertProcessing",
-            "sep": ["[SEP]", _END],
-            "cls": ["[CLS]", _START],
-        },
-        "decoder": None,
-        "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "[UNK]"},
-    }

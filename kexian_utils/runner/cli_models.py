@@ -1,8 +1,9 @@
-"""The commands that work on models rather than on the book: `kexian expand`."""
+"""The commands that work on models rather than on the book."""
 
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any
 
 import click
@@ -131,4 +132,92 @@ def _expansion_lines(report: Any) -> list[str]:
     return lines
 
 
-COMMANDS = (expand,)
+@click.command("pretrain-bert")
+@click.argument("folder", type=click.Path())
+@click.option(
+    "--text",
+    "texts",
+    multiple=True,
+    type=click.Path(),
+    metavar="FILE",
+    help="Text in UTF-8 whose documents are separated by empty lines; may be given several times. "
+    "Default: the People's Daily (人民日报) of January 1998.",
+)
+@click.option("--steps", default="6000", metavar="N", show_default=True, help="Optimiser steps.")
+@click.option("--layers", default="4", metavar="N", show_default=True, help="Layers.")
+@click.option("--width", default="256", metavar="N", show_default=True, help="Width.")
+@click.option("--heads", default="4", metavar="N", show_default=True, help="Heads per layer.")
+@click.option(
+    "--batch-tokens", default="4096", metavar="N", show_default=True, help="Tokens per step."
+)
+@click.option("--seed", default="0", metavar="N", show_default=True, help="Of all that is random.")
+def pretrain_bert(folder: str, texts: tuple[str, ...], **numbers: str) -> None:
+    """Pre-train a small Chinese character BERT in FOLDER, or go on with the run that is there.
+
+    Each character is a token. Five per cent of the documents are held out, of the vocabulary, too;
+    the weights with the lowest loss on them are written to FOLDER/model in Hugging Face's form.
+    Interrupted and called again in the same words, the run goes on where it stopped and ends with
+    the same weights.
+
+    \b
+    Examples:
+      kexian pretrain-bert runs/bert
+      kexian pretrain-bert runs/novel --text novel.txt --steps 2000
+    """
+    from kexian_utils.bert.pretrain import Recipe, pretrain, read_documents, split_documents
+
+    sizes = {name: _number(name.replace("_", "-"), text, int) for name, text in numbers.items()}
+    recipe = Recipe(**sizes, hidden=4 * sizes["width"])
+    train, held_out = (
+        split_documents(read_documents(texts), seed=recipe.seed)
+        if texts
+        else (_peoples_daily_sentences())
+    )
+    try:
+        model = pretrain(folder, train, held_out, recipe, report=_training_lines(time.monotonic))
+    except KeyboardInterrupt:
+        raise KexianError(
+            f"interrupted; {folder} is kept: the same command goes on where it stopped.", 130
+        ) from None
+    except OSError as error:
+        raise KexianError(
+            f"{error.filename or folder}: {error.strerror or error}; free some space, then call "
+            "the same command again: it goes on from the last state that was saved.",
+            ENVIRONMENT,
+        ) from None
+    click.echo(f"{model} is written. Try: kexian segment --model {model} 今天天气很好")
+
+
+def _peoples_daily_sentences() -> Any:
+    from kexian_utils.bert.masking import pretraining_sentences
+    from kexian_utils.datasets import peoples_daily_split
+
+    split = peoples_daily_split()
+    return tuple(
+        [pretraining_sentences(["".join(words) for words in document]) for document in part]
+        for part in (split.train, split.development)
+    )
+
+
+def _training_lines(clock: Any) -> Any:
+    """A line at each measurement; on a terminal a line that is overwritten in between."""
+    shown = [clock()]
+
+    def show(state: dict[str, Any]) -> None:
+        minutes, seconds = divmod(round(state["seconds_left"]), 60)
+        line = f"step {state['step']:,} of {state['steps']:,}"
+        left = f"{minutes} min {seconds:02d} s left"
+        scores = state["held_out"]
+        if scores is not None:
+            click.echo(
+                f"{line}: held-out loss {scores['loss']:.3f} nats, accuracy "
+                f"{scores['accuracy']:.3f}; {left}"
+            )
+        elif sys.stderr.isatty() and clock() - shown[0] > 1:
+            shown[0] = clock()
+            click.echo(f"\r{line}: loss {state['loss']:.2f}; {left}   \r", err=True, nl=False)
+
+    return show
+
+
+COMMANDS = (expand, pretrain_bert)
