@@ -23,6 +23,14 @@ from kexian_utils.bert.expansion import (
     twin_axis,
     weight_role,
 )
+from kexian_utils.bert.fast_encoder import FastEncoder
+from kexian_utils.bert.probing import (
+    MaskedVariants,
+    ProbingModel,
+    impact_matrices,
+    impact_matrix,
+    masked_variants,
+)
 from kexian_utils.bert.rope import (
     expand_rope_query_key,
     repeat_rope_pairs,
@@ -41,12 +49,26 @@ from kexian_utils.bert.rope_2d import (
 )
 from kexian_utils.bert.rules import AXES, TensorRule, expand_tensor, width_rules
 from kexian_utils.bert.tensor_names import tensor_role
-from kexian_utils.bert.wordpiece import read_vocabulary, token_ids
+from kexian_utils.bert.wordpiece import (
+    AlignedTokens,
+    Tokenizer,
+    aligned_tokens,
+    aligned_words,
+    read_vocabulary,
+    token_ids,
+)
 
 __all__ = [
     "AXES",
+    "AlignedTokens",
     "Checkpoint",
+    "FastEncoder",
+    "MaskedVariants",
+    "ProbingModel",
     "TensorRule",
+    "Tokenizer",
+    "aligned_tokens",
+    "aligned_words",
     "antisymmetric_noise",
     "axial_frequencies",
     "break_ties",
@@ -63,9 +85,12 @@ __all__ = [
     "expected_state",
     "flattened_frequencies",
     "grid_positions",
+    "impact_matrices",
+    "impact_matrix",
     "insert_identity_block",
     "load_backbone",
     "load_masked_lm",
+    "masked_variants",
     "minilm",
     "mixed_frequencies",
     "read_vocabulary",
