@@ -30,7 +30,7 @@ UNIT = 800
 LIMIT = 300_000
 # A vertex nearer than this (in integer steps) to the line between its neighbours is left out.
 STRAIGHT = 0.8
-KINDS = ("contours", "lines", "text")
+KINDS = ("contours", "heat", "lines", "text")
 
 
 def show(
@@ -53,14 +53,16 @@ def show(
                 a list of mappings ``{"name", "kind", ...}``. Kinds ``"contours"`` and ``"lines"``
                 take ``"title"``, ``"xlabel"``, ``"ylabel"``, ``"xlim"``, ``"ylim"`` (pairs, in
                 data units) and ``"yscale"`` (``"linear"`` or ``"log"``, also ``"xscale"``);
-                contours take ``"levels"`` (increasing). Kind ``"text"`` takes no more.
+                contours take ``"levels"`` (increasing). Kind ``"heat"``, a matrix in colours, takes
+                title, labels, ``"rows"`` and ``"columns"`` (names). Kind ``"text"`` takes no more.
             ``"frames"``
                 a callable that receives the slider values by name and returns, for each panel
                 name, a mapping. Contours: ``"x"`` of shape ``(nx,)``, ``"y"`` of shape ``(ny,)``,
                 ``"z"`` of shape ``(ny, nx)``, optionally its own ``"levels"``, and ``"lines"``.
                 Lines: ``"lines"``, a list of ``{"x", "y", "label", "color", "markers"}`` with
-                ``x`` and ``y`` of one shape ``(n,)``. Text: label -> string, the same labels in
-                every frame.
+                ``x`` and ``y`` of one shape ``(n,)``. Heat: ``"z"`` of shape (rows, columns) in
+                [0, 1], 1 the strongest, the first row on top. Text: label -> string, the same
+                labels in every frame.
         alt: what a reader who cannot see the figure should know; required.
         caption: Markdown shown below the figure.
         fallback: a Matplotlib figure, shown in print and where scripts do not run.
@@ -177,6 +179,8 @@ def _panel(item: Mapping[str, Any]) -> dict[str, Any]:
     panel: dict[str, Any] = {"name": name, "kind": kind}
     if kind == "text":
         return panel
+    if kind == "heat":
+        return panel | _heat_axes(name, item)
     for axis in "xy":
         scale = item.get(f"{axis}scale", "linear")
         if scale not in ("linear", "log"):
@@ -195,6 +199,20 @@ def _panel(item: Mapping[str, Any]) -> dict[str, Any]:
     panel["title"] = str(item.get("title", ""))
     panel["levels"] = item.get("levels")
     return panel
+
+
+def _heat_axes(name: str, item: Mapping[str, Any]) -> dict[str, Any]:
+    axes: dict[str, Any] = {"title": str(item.get("title", ""))}
+    for axis, key in (("x", "columns"), ("y", "rows")):
+        names = item.get(key)
+        if not isinstance(names, Sequence) or isinstance(names, str) or not names:
+            raise ValueError(f"panel {name!r}: {key} must be a list of names, got {names!r}")
+        places = (np.arange(len(names)) + 0.5) / len(names) * UNIT
+        if axis == "y":  # the first row is on top
+            places = UNIT - places
+        axes[f"{axis}ticks"] = [[round(p), str(n)] for p, n in zip(places, names, strict=True)]
+        axes[f"{axis}label"] = str(item.get(f"{axis}label", ""))
+    return axes
 
 
 def _public(panel: Mapping[str, Any]) -> dict[str, Any]:
@@ -258,6 +276,16 @@ def _draw_panel(
             raise ValueError(f"panel {name!r}: every frame needs the labels {panel['labels']}")
         return [str(content[label]) for label in labels]
     drawn: dict[str, Any] = {}
+    if panel["kind"] == "heat":
+        z = _finite(content["z"], f"panel {name!r}: z", 2)
+        shape = (len(panel["yticks"]), len(panel["xticks"]))
+        if z.shape != shape or z.min() < 0 or z.max() > 1:
+            raise ValueError(
+                f"panel {name!r}: z must have the shape (rows, columns) = {shape} and lie in "
+                f"[0, 1], got {z.shape}, {z.min():g} to {z.max():g}"
+            )
+        arrays.setdefault(f"{name}.z", []).append(z)
+        return {"heat": [int(value) for value in np.rint(100 * z).ravel()]}
     if panel["kind"] == "contours":
         drawn["levels"] = _contours(panel, content, arrays)
     lines = []

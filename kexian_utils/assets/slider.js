@@ -47,14 +47,21 @@
     var unit = data.unit, clip = key + "-clip";
     var inside = { x: LEFT, y: TOP, width: WIDTH - LEFT - RIGHT, height: HEIGHT - TOP - BOTTOM };
     svg("rect", inside, svg("clipPath", { id: clip }, svg("defs", {}, root)));
+    var heat = panel.kind === "heat";
+    this.rows = panel.yticks.length;
+    this.columns = panel.xticks.length;
     panel.xticks.forEach(function (tick) {
-      var x = toX(tick[0], unit);
+      var x = toX(tick[0], unit), y = HEIGHT - BOTTOM + 12;
+      if (heat) {
+        svg("text", { transform: "translate(" + (x + 4) + " " + y + ") rotate(-40)", "text-anchor": "end" }, root).textContent = tick[1];
+        return;
+      }
       svg("line", { "class": "kx-tick", x1: x, x2: x, y1: TOP, y2: HEIGHT - BOTTOM }, root);
       svg("text", { x: x, y: HEIGHT - BOTTOM + 16, "text-anchor": "middle" }, root).textContent = tick[1];
     });
     panel.yticks.forEach(function (tick) {
       var y = toY(tick[0], unit);
-      svg("line", { "class": "kx-tick", x1: LEFT, x2: WIDTH - RIGHT, y1: y, y2: y }, root);
+      if (!heat) svg("line", { "class": "kx-tick", x1: LEFT, x2: WIDTH - RIGHT, y1: y, y2: y }, root);
       svg("text", { x: LEFT - 6, y: y + 4, "text-anchor": "end" }, root).textContent = tick[1];
     });
     svg("text", { x: (LEFT + WIDTH - RIGHT) / 2, y: HEIGHT - 8, "text-anchor": "middle" }, root).textContent = panel.xlabel;
@@ -71,6 +78,14 @@
   Axes.prototype.draw = function (frame) {
     var self = this, unit = this.unit;
     this.levels.textContent = this.lines.textContent = this.labels.textContent = "";
+    (frame.heat || []).forEach(function (value, index) {
+      var row = Math.floor(index / self.columns), column = index % self.columns;
+      svg("rect", {
+        x: toX(column * unit / self.columns, unit), y: toY(unit - row * unit / self.rows, unit),
+        width: (WIDTH - LEFT - RIGHT) / self.columns, height: (HEIGHT - TOP - BOTTOM) / self.rows,
+        style: "fill:var(--kx-c0);fill-opacity:" + value / 100
+      }, self.levels);
+    });
     var levels = frame.levels || [];
     levels.forEach(function (polylines, index) {
       var d = polylines.map(function (p) { return pathOf(p, unit); }).join("");

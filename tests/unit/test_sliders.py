@@ -145,3 +145,43 @@ def test_a_heavy_figure_is_refused():
     spec["frames"] = lambda radius: {**circles()["frames"](radius), "numbers": {"r": "x" * 200_000}}
     with pytest.raises(ValueError, match="300000"):
         sliders.build(spec, alt="A circle grows.")
+
+
+def heat(z=None, **panel):
+    values = np.array([[0.0, 0.25], [0.5, 1.0], [0.126, 0.0]])
+    entry = {"name": "map", "kind": "heat", "rows": ["a", "b", "c"], "columns": ["x", "y"]}
+    return {
+        "sliders": [{"name": "t", "values": [0, 1], "format": "{:.0f}"}],
+        "panels": [entry | panel],
+        "frames": lambda t: {"map": {"z": (1 - t) * values if z is None else z}},
+    }
+
+
+def test_heat_panels_hold_the_matrix_row_by_row_and_the_names_at_the_cells():
+    page, digest = sliders.build(heat(), alt="a matrix")
+    data = data_of(page)
+    assert data["frames"][0][0] == {"heat": [0, 25, 50, 100, 13, 0]}
+    assert data["frames"][1][0] == {"heat": [0] * 6}
+    panel = data["panels"][0]
+    unit = data["unit"]
+    assert panel["xticks"] == [[unit // 4, "x"], [3 * unit // 4, "y"]]
+    assert [(name, round(at / unit, 2)) for at, name in panel["yticks"]] == [
+        ("a", 0.83),
+        ("b", 0.5),
+        ("c", 0.17),
+    ]
+    assert digest["axes"][0]["artists"][0]["shape"] == [12]
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (heat(z=np.zeros((2, 3))), r"shape \(rows, columns\) = \(3, 2\)"),
+        (heat(z=np.full((3, 2), 1.5)), r"lie in \[0, 1\]"),
+        (heat(z=np.full((3, 2), np.nan)), "must be finite"),
+        (heat(rows="abc"), "rows must be a list of names"),
+    ],
+)
+def test_heat_panels_that_cannot_be_drawn(spec, message):
+    with pytest.raises(ValueError, match=message):
+        sliders.build(spec, alt="a matrix")
