@@ -325,6 +325,8 @@ def test_undirected_attachment():
     by_length = trees.undirected_attachment_by_length(edges, GOLD)
     assert by_length.tolist() == [[0, 0], [1, 2], [1, 1], [1, 1], [0, 1], [0, 0]]
     assert trees.undirected_attachment(np.zeros((0, 2), int), [-1]) == (0, 0)
+    ignored_head = [False, False, False, False, True, False]  # of words 2 and 3, beside its own
+    assert trees.undirected_attachment(GOLD, GOLD, ignored_head) == (2, 2)
 
 
 def test_two_words_are_heads_unless_pairs():
