@@ -167,7 +167,9 @@ def impact_matrix(
     Entry ``[l, i, j]`` is the impact of unit j on unit i in layer l: the distance between two
     states of unit i, averaged over its positions. With mode "double" these are its states when it
     is masked and when j is masked as well, equations (1) and (2) of the chapter; with "single",
-    its states in the sentence and when j alone is masked, equation (4). The diagonal is zero.
+    its states in the sentence and when j alone is masked, equation (4). The diagonal is zero, which
+    for "single" is a convention: (4) itself would give there how far masking a unit moves itself,
+    several times the other entries.
 
     Args:
         encode: a model; or any function from token numbers, shape ``(R, T)``, to states, shape
@@ -310,6 +312,8 @@ class _Probe:
         for number, sentence in enumerate(sentences):
             try:
                 tokens = self.model.tokens(sentence)
+                if not tokens.spans:
+                    raise ValueError("it must hold a word or a visible character")
                 ids = np.asarray(tokens.ids)
                 owner = _owners(ids, tokens.spans, self.model.mask_id)
             except ValueError as error:

@@ -235,10 +235,12 @@ def _joins(character: str) -> bool:
 
 def _shown(character: str, lowercase: bool) -> str:
     """What BERT keeps of a character: nothing, a space, or a few characters."""
-    if character.isspace():
+    if character in "\t\n\r":
         return " "
     if character == "\ufffd" or unicodedata.category(character).startswith("C"):
         return ""
+    if character.isspace():
+        return " "
     if not lowercase:
         return character
     decomposed = unicodedata.normalize("NFD", character.lower())
