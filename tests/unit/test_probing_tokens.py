@@ -19,7 +19,7 @@ TOKENS = [*bert_folders.VOCABULARY, "a", "b", "3", "g", "##g", "手", "机", "�
 VOCABULARY = {token: number for number, token in enumerate(dict.fromkeys(TOKENS))}
 SIGNS = list(
     "aB3g ,.'-手机年今ＡＢ１２é İΣßﬁ²①㎏½“…—$+^`가ñ￥·ก็"
-    "\u0301\u200d\ufe0f👍👨🏽\t\n\u3000\x00\ufffd\x85\u2028豈"
+    "\u0301\u200d\ufe0f👍👨🏽\t\n\u3000\x00\ufffd\x85\u2028豈\U0002f800"
 )
 
 
