@@ -15,7 +15,7 @@ import tarfile
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
@@ -36,6 +36,7 @@ __all__ = [
     "generated_images",
     "peoples_daily",
     "peoples_daily_documents",
+    "peoples_daily_sentences",
     "peoples_daily_split",
     "peoples_daily_tags",
 ]
@@ -392,6 +393,30 @@ def peoples_daily_split(
     kept_development, copies = without_copies(development, train)
     kept_test, more = without_copies(test, train + development)
     return PeoplesDailySplit(train, kept_development, kept_test, copies + more)
+
+
+def peoples_daily_sentences(
+    documents: Iterable[Document], shortest: int = 5, longest: int = 60
+) -> list[list[str]]:
+    """The sentences of documents, each a list of words: paragraphs cut behind 。！？；.
+
+    Args:
+        documents: such as one part of :func:`peoples_daily_split`.
+        shortest: sentences with fewer characters are left out.
+        longest: and those with more.
+
+    Raises:
+        ValueError: unless 1 <= shortest <= longest.
+    """
+    if not 1 <= shortest <= longest:
+        raise ValueError(f"need 1 <= shortest <= longest, got {shortest} and {longest}")
+    found = []
+    for words in (words for document in documents for words in document):
+        ends = [i + 1 for i, word in enumerate(words) if word in "。！？；"]
+        for start, end in pairwise([0, *ends, len(words)]):
+            if shortest <= sum(map(len, words[start:end])) <= longest:
+                found.append(list(words[start:end]))
+    return found
 
 
 def without_copies(

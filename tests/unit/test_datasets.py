@@ -437,3 +437,13 @@ def test_excerpts_are_what_their_readme_says(monkeypatch):
     assert len(chinese) == 500
     chosen = [s for s in chinese if len(s) <= 25][:150]
     assert (UD / "zh_gsdsimp-excerpt.conllu").read_text(encoding="utf-8") == as_excerpt(chosen)
+
+
+def test_peoples_daily_sentences_hold_all_words_of_the_right_length():
+    documents = [[["今天", "好", "。", "我们", "去", "北京", "；", "好"], ["是"]], [["天" * 61]]]
+    found = datasets.peoples_daily_sentences(documents, shortest=2, longest=60)
+    assert found == [["今天", "好", "。"], ["我们", "去", "北京", "；"]]
+    everything = datasets.peoples_daily_sentences(documents, shortest=1, longest=99)
+    assert sum(everything, []) == sum(sum(documents, []), [])
+    with pytest.raises(ValueError, match="shortest <= longest, got 9 and 3"):
+        datasets.peoples_daily_sentences(documents, 9, 3)
