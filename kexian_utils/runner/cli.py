@@ -15,7 +15,7 @@ import click
 from kexian_utils import __version__
 from kexian_utils import catalogue as catalogues
 from kexian_utils.catalogue import BACKENDS, PROFILES, Article, Catalogue
-from kexian_utils.runner.cli_models import COMMANDS
+from kexian_utils.runner import cli_models, cli_probing
 from kexian_utils.runner.errors import ENVIRONMENT, FOUND, USAGE, KexianError
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -110,6 +110,7 @@ def main(ctx: click.Context) -> None:
       kexian check 6992                   does a fresh run still say the same?
       kexian claims --verdict refuted     the ledger in the terminal
       kexian expand small big --width 2   a wider BERT that computes the same
+      kexian segment 今天天气很好               words, read off a Chinese BERT
 
     \b
     Exit codes: 0 all is well, 1 a claim missed or outputs differ, 2 bad input,
@@ -455,7 +456,7 @@ def lab(root: _Root, port: int, browser: bool) -> None:
     sys.exit(subprocess.call(command + ([] if browser else ["--no-browser"])))
 
 
-for _command in COMMANDS:
+for _command in (*cli_models.COMMANDS, *cli_probing.COMMANDS):
     main.add_command(_command)
 
 
