@@ -83,6 +83,7 @@ def nasty_texts(count, seed=0, longest=60):
 def test_no_character_is_lost_or_changed(models, name, rules):
     texts = list(nasty_texts(150, seed=rules))
     texts += ["", " ", "\x00", "e" + "\u0301" * 99, "a" * 99, "각" * 40, "\u200d" * 50]
+    texts.append("\U0001f3f4" + "\U000e0067" * 60)  # one sign of more units than positions
     found = list(Segmenter(models[name], rules=rules, cut_share=0.5)(texts))
     assert [f.text for f in found] == texts
     for f in found:
