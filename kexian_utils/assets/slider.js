@@ -53,7 +53,7 @@
     panel.xticks.forEach(function (tick) {
       var x = toX(tick[0], unit), y = HEIGHT - BOTTOM + 12;
       if (heat) {
-        svg("text", { transform: "translate(" + (x + 4) + " " + y + ") rotate(-40)", "text-anchor": "end" }, root).textContent = tick[1];
+        svg("text", { "class": "kx-small", transform: "translate(" + (x + 4) + " " + y + ") rotate(-40)", "text-anchor": "end" }, root).textContent = tick[1];
         return;
       }
       svg("line", { "class": "kx-tick", x1: x, x2: x, y1: TOP, y2: HEIGHT - BOTTOM }, root);
@@ -62,7 +62,7 @@
     panel.yticks.forEach(function (tick) {
       var y = toY(tick[0], unit);
       if (!heat) svg("line", { "class": "kx-tick", x1: LEFT, x2: WIDTH - RIGHT, y1: y, y2: y }, root);
-      svg("text", { x: LEFT - 6, y: y + 4, "text-anchor": "end" }, root).textContent = tick[1];
+      svg("text", { "class": heat ? "kx-small" : "", x: LEFT - 6, y: y + 4, "text-anchor": "end" }, root).textContent = tick[1];
     });
     svg("text", { x: (LEFT + WIDTH - RIGHT) / 2, y: HEIGHT - 8, "text-anchor": "middle" }, root).textContent = panel.xlabel;
     svg("text", {
