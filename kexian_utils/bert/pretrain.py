@@ -298,6 +298,9 @@ class _Run:
         self._restore()
         saved = began = time.monotonic()
         before, first = self.record["seconds"], self.step
+        due = self.step % evaluate_every == 0 or self.step == recipe.steps
+        if self.step and due and self.step not in self._measured():
+            self._evaluate(None)  # the run was stopped between a step and its measurement
         try:
             for batch in self._batches():
                 loss = self._train_on(batch)
@@ -408,15 +411,18 @@ class _Run:
             passed += len(batches)
             epoch += 1
 
-    def _evaluate(self, loss: float) -> dict[str, float]:
+    def _measured(self) -> set[int]:
+        return {point["step"] for point in self.record["curve"]}
+
+    def _evaluate(self, loss: float | None) -> dict[str, float]:
         scores = masked_lm_scores(
             self.model, self.held_out, self.recipe.mask_rate, len(self.vocabulary)
         )
         curve = self.record["curve"]
         best = min((point["loss"] for point in curve), default=np.inf)
-        curve.append({"step": self.step, "train_loss": loss, **scores})
-        if scores["loss"] < best:
+        if scores["loss"] < best:  # written first: a point of the curve has its weights
             self._write_arrays("best.npz", self.model.trainable_variables)
+        curve.append({"step": self.step, "train_loss": loss, **scores})
         return scores
 
     def _state(self) -> list[Any]:

@@ -200,6 +200,26 @@ def test_stopped_and_killed_runs_end_like_an_uninterrupted_one(whole, tmp_path):
     assert records[0]["curve"] == records[1]["curve"]
 
 
+@pytest.mark.parametrize("step", [4, 9])
+def test_stopped_while_it_measures(whole, tmp_path, monkeypatch, step):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    folder = tmp_path / "run"
+    run(folder, step - 1)
+    with monkeypatch.context() as patch:
+        patch.setattr("kexian_utils.bert.pretrain.masked_lm_scores", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(folder)
+    run(folder)
+    curves = [json.loads((f / "record.json").read_text())["curve"] for f in (folder, whole[0])]
+    assert [(p["step"], p["loss"]) for p in curves[0]] == [
+        (p["step"], p["loss"]) for p in curves[1]
+    ]
+    got, want = arrays(folder / "best.npz"), arrays(whole[0] / "best.npz")
+    assert all(np.array_equal(got[k], want[k]) for k in want)
+
+
 def test_export_reads_back(whole):
     from kexian_utils.bert import Checkpoint, encode, load_masked_lm
 
