@@ -241,7 +241,7 @@ def test_product_reviews_hold_each_text_once_and_with_one_label():
     assert set(labels) == {0, 1}
     assert 0.47 < np.mean(labels) < 0.49  # 8,379 different positive lines, 9,079 negative ones
     liked = [text for text, label in zip(train, labels, strict=True) if label]
-    assert sum("垃圾" in text for text in liked) < sum("垃圾" in t for t in train) / 10
+    assert sum("垃圾" in text for text in liked) < sum("垃圾" in t for t in train) / 4
     again, other = (datasets.product_reviews(seed=s, test_size=500) for s in (3, 4))
     assert again[1][0] == test
     assert other[1][0] != test

@@ -1,0 +1,120 @@
+"""Stacks of networks against Keras's own layers, losses and optimiser; once more on JAX."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras")
+from keras import layers, ops  # noqa: E402
+
+from kexian_utils import stacked  # noqa: E402
+
+WIDTHS = (6, 5, 4, 3)
+
+
+def rngs(count=2):
+    return [np.random.default_rng(s) for s in range(count)]
+
+
+def batches(runs, steps=8, seed=0):
+    rng = np.random.default_rng(seed)
+    for _ in range(steps):
+        x = rng.normal(size=(runs, 7, 6)).astype("float32")
+        mask = 2.0 * rng.integers(2, size=(runs, 7, 5)).astype("float32")
+        yield x, rng.integers(3, size=(runs, 7)), mask
+
+
+def loss(parameters, x, labels, mask):
+    return ops.sum(stacked.cross_entropy(stacked.mlp_logits(parameters, x, [mask]), labels))
+
+
+def test_start_has_hes_variance():
+    parameters = stacked.he_normal((400, 300, 200), rngs(3))
+    assert [p.shape for p in parameters] == [(3, 400, 300), (3, 1, 300), (3, 300, 200), (3, 1, 200)]
+    assert {p.dtype for p in parameters} == {np.dtype("float32")}
+    assert parameters[0].std() == pytest.approx(np.sqrt(2 / 400), rel=0.01)
+    assert parameters[2].std() == pytest.approx(np.sqrt(1 / 300), rel=0.01)
+    assert not parameters[1].any()
+    assert np.array_equal(parameters[0][0], stacked.he_normal((400, 300, 200), rngs(1))[0][0])
+    with pytest.raises(ValueError, match=r"widths must be .*, got \(4,\)"):
+        stacked.he_normal((4,), rngs())
+    with pytest.raises(ValueError, match="rngs must hold"):
+        stacked.he_normal((4, 3), [])
+
+
+def test_one_network_trains_as_in_keras():
+    parameters = stacked.he_normal(WIDTHS, rngs())
+    taught, losses = stacked.train(loss, parameters, batches(2), 0.05)
+    assert losses.shape == (8,)
+    for r in range(2):
+        model = keras.Sequential(
+            [keras.Input((6,))]
+            + [
+                layers.Dense(n, activation=a)
+                for n, a in zip(WIDTHS[1:], ("relu", "relu", None), strict=True)
+            ]
+        )
+        model.set_weights([p[r].reshape(p[r].shape[-2:] if i % 2 == 0 else -1)
+                           for i, p in enumerate(parameters)])  # fmt: skip
+        first, *rest = model.layers
+        optimizer = keras.optimizers.Adam(0.05)
+        entry = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+        def function(values, x, labels, mask, model=model, first=first, rest=rest, entry=entry):
+            hidden, _ = first.stateless_call(values[:2], [], x)
+            hidden = hidden * mask
+            for i, layer in enumerate(rest):
+                hidden, _ = layer.stateless_call(values[2 * i + 2 : 2 * i + 4], [], hidden)
+            return entry(labels, hidden)
+
+        from kexian_utils import autodiff
+
+        slope = autodiff.gradient(function)
+        for x, labels, mask in batches(2):
+            values = [ops.convert_to_tensor(v) for v in model.get_weights()]
+            optimizer.apply(slope(values, x[r], labels[r], mask[r]), model.trainable_variables)
+        for mine, theirs in zip(taught, model.get_weights(), strict=True):
+            np.testing.assert_allclose(
+                ops.convert_to_numpy(mine)[r].reshape(theirs.shape), theirs, atol=2e-5
+            )
+
+
+def test_networks_of_a_stack_do_not_see_each_other():
+    taught, _ = stacked.train(loss, stacked.he_normal(WIDTHS, rngs(3)), batches(3), 0.05)
+    alone = ([part[1:2] for part in batch] for batch in batches(3))
+    single, _ = stacked.train(loss, stacked.he_normal(WIDTHS, rngs(3)[1:2]), alone, 0.05)
+    for together, own in zip(taught, single, strict=True):
+        np.testing.assert_allclose(
+            ops.convert_to_numpy(together)[1], ops.convert_to_numpy(own)[0], atol=1e-5
+        )
+
+
+def test_one_input_serves_all_networks():
+    parameters = stacked.he_normal(WIDTHS, rngs(3))
+    x = np.random.default_rng(1).normal(size=(1, 7, 6)).astype("float32")
+    shared = ops.convert_to_numpy(stacked.mlp_logits(parameters, x))
+    assert shared.shape == (3, 7, 3)
+    copied = stacked.mlp_logits(parameters, np.repeat(x, 3, axis=0))
+    np.testing.assert_allclose(shared, ops.convert_to_numpy(copied), atol=1e-6)
+
+
+def test_no_batches():
+    with pytest.raises(ValueError, match="batches must hold at least one"):
+        stacked.train(loss, stacked.he_normal(WIDTHS, rngs()), [], 0.1)
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="this is the run on JAX")
+def test_again_on_jax():
+    pytest.importorskip("jax")
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__))],
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-1000:]
