@@ -9,7 +9,8 @@ import subprocess
 import sys
 import time
 
-GIB_EACH = 6  # the tests of the largest models take up to 5 GiB
+from kexian_utils.runner.pool import default_jobs
+
 INTERRUPTED = 2  # exit code of pytest
 
 
@@ -20,12 +21,7 @@ def jobs() -> int:
         if not setting.isdecimal() or int(setting) < 1:
             sys.exit(f"kexian: KEXIAN_JOBS must be a whole number from 1 on, got {setting!r}")
         return int(setting)
-    try:
-        cores = len(os.sched_getaffinity(0))
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):  # not Linux
-        return os.cpu_count() or 1
-    return max(1, min(cores, memory // (GIB_EACH * 2**30)))
+    return default_jobs()
 
 
 def run(*options: str) -> int:

@@ -49,10 +49,15 @@ def choose_backend(backend: str | None) -> str:
     return name
 
 
-def _extend_flags(variable: str, *flags: str) -> None:
-    present = os.environ.get(variable, "")
-    missing = [flag for flag in flags if flag.split("=")[0] not in present]
-    os.environ[variable] = " ".join([present, *missing]).strip()
+def thread_variables(threads: int) -> dict[str, str]:
+    """The environment variables that limit the thread pools of a process to `threads` (from 1)."""
+    variables = dict.fromkeys(_THREAD_VARIABLES, str(threads))
+    if threads == 1:
+        flags = ("--xla_cpu_multi_thread_eigen=false", "intra_op_parallelism_threads=1")
+        present = os.environ.get("XLA_FLAGS", "")
+        missing = [flag for flag in flags if flag.split("=")[0] not in present]
+        variables["XLA_FLAGS"] = " ".join([present, *missing]).strip()
+    return variables
 
 
 def fix_threads(threads: int) -> None:
@@ -63,12 +68,7 @@ def fix_threads(threads: int) -> None:
     """
     if threads < 1:
         return
-    for variable in _THREAD_VARIABLES:
-        os.environ[variable] = str(threads)
-    if threads == 1:
-        _extend_flags(
-            "XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false", "intra_op_parallelism_threads=1"
-        )
+    os.environ.update(thread_variables(threads))
     if "numpy" in sys.modules:
         from threadpoolctl import threadpool_limits
 

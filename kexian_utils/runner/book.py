@@ -22,8 +22,9 @@ from urllib.parse import unquote, urldefrag, urlsplit
 from kexian_utils import catalogue as catalogues
 from kexian_utils.catalogue import Article, Catalogue
 from kexian_utils.runner import pages
+from kexian_utils.runner.cache import finished_run
 from kexian_utils.runner.errors import ENVIRONMENT, FOUND, KexianError, from_os_error
-from kexian_utils.runner.execute import build_folder, finished_run, read_notebook
+from kexian_utils.runner.execute import build_folder, read_notebook, with_outputs_of
 from kexian_utils.runner.new import public_address
 
 SOURCES = ("stored", "runs")
@@ -113,7 +114,9 @@ def _chapters(root: Path, catalogue: Catalogue, source: str) -> Iterator[pages.C
         if not path.is_file():
             continue
         run = finished_run(root, article) if source == "runs" else None
-        notebook = read_notebook(run or path)
+        notebook = read_notebook(path)
+        if run is not None:  # its prose may be older
+            notebook = with_outputs_of(notebook, read_notebook(run))
         if not _has_outputs(notebook):
             # A skeleton: it stays "to come" until it has been run.
             continue

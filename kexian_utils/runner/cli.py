@@ -6,16 +6,14 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import click
 
 from kexian_utils import __version__
 from kexian_utils import catalogue as catalogues
-from kexian_utils.catalogue import BACKENDS, PROFILES, Article, Catalogue
-from kexian_utils.runner import cli_models, cli_probing
+from kexian_utils.runner import cli_models, cli_probing, cli_runs
+from kexian_utils.runner.cli_common import Root, complete_names, names_argument, select
 from kexian_utils.runner.errors import ENVIRONMENT, FOUND, USAGE, KexianError
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -40,61 +38,6 @@ class _Group(click.Group):
         except (ValueError, TypeError) as error:
             click.echo(f"kexian: {error}", err=True)
             ctx.exit(USAGE)
-
-
-class _Root:
-    """The checkout and its catalogue, looked up when a command needs them."""
-
-    @property
-    def path(self) -> Path:
-        root = catalogues.project_root()
-        if root is None:
-            raise KexianError(
-                "this command works inside a checkout of the project; go there first."
-            )
-        return root
-
-    @property
-    def catalogue(self) -> Catalogue:
-        return catalogues.load()
-
-
-def _written(root: Path, found: Sequence[Article], name: str) -> list[Article]:
-    written = [article for article in found if (root / article.path).is_file()]
-    if not written and len(found) == 1:
-        raise KexianError(
-            f"article {found[0].id} has no chapter yet; `kexian new {found[0].id}` starts one."
-        )
-    if not written:
-        raise KexianError(f"no chapter of {name!r} is written yet; `kexian list` shows which are.")
-    return written
-
-
-def _select(root: _Root, names: Sequence[str]) -> list[Article]:
-    chosen: dict[str, Article] = {}
-    for name in names or ("all",):
-        for article in _written(root.path, root.catalogue.select(name), name):
-            chosen[article.id] = article
-    return list(chosen.values())
-
-
-def _complete_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    try:
-        known = catalogues.load()
-    except ValueError:
-        return []
-    names = ["all", *(p.id for p in known.parts), *(a.id for a in known.articles)]
-    return [name for name in names if name.startswith(incomplete)]
-
-
-def _names(required: bool = False) -> Any:
-    return click.argument(
-        "names",
-        nargs=-1,
-        required=required,
-        metavar="[ID|PART|all]...",
-        shell_complete=_complete_names,
-    )
 
 
 @click.group(cls=_Group, context_settings=CONTEXT)
@@ -123,14 +66,14 @@ def main(ctx: click.Context) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a C or Latin-1 locale must not stop the output
             stream.reconfigure(errors="backslashreplace")
-    ctx.obj = _Root()
+    ctx.obj = Root()
 
 
 @main.command("list")
 @click.option("--part", metavar="PART", help="Only this part.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 @click.pass_obj
-def list_articles(root: _Root, part: str | None, as_json: bool) -> None:
+def list_articles(root: Root, part: str | None, as_json: bool) -> None:
     """Show the articles of the catalogue."""
     known = root.catalogue
     if part:
@@ -165,150 +108,8 @@ def list_articles(root: _Root, part: str | None, as_json: bool) -> None:
     click.echo(f"{len(written)} of {len(chosen)} chapters are written.")
 
 
-def _setting(profile: str, seed: int, backend: str | None) -> Any:
-    from kexian_utils.experiment.run import check_seed
-    from kexian_utils.runner.execute import COMMITTED, Setting
-
-    return Setting(
-        profile, check_seed(seed), backend or os.environ.get("KERAS_BACKEND") or COMMITTED.backend
-    )
-
-
 @main.command()
-@_names()
-@click.option("--profile", default="default", type=click.Choice(PROFILES), show_default=True)
-@click.option("--seed", default=0, type=int, show_default=True, help="From 0 to 2**32 - 1.")
-@click.option(
-    "--backend", type=click.Choice(BACKENDS), help="Default: KERAS_BACKEND or tensorflow."
-)
-@click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds that one cell may take."
-)
-@click.option("--force", is_flag=True, help="Run even if a valid run is there.")
-@click.option(
-    "--record", is_flag=True, help="After a study run: write the dated record beside the notebook."
-)
-@click.pass_obj
-def run(
-    root: _Root,
-    names: tuple[str, ...],
-    profile: str,
-    seed: int,
-    backend: str | None,
-    timeout: float | None,
-    force: bool,
-    record: bool,
-) -> None:
-    """Re-execute chapters into the build folder; the stored notebooks are not touched.
-
-    Goes on after a failing chapter, and reuses runs that are still valid, so an interrupted call
-    can be repeated.
-
-    \b
-    Examples:
-      kexian run all
-      kexian run 6992 --profile smoke --seed 7 --backend jax
-      kexian run 6992 --profile study --record
-    """
-    from kexian_utils.experiment.records import study_record
-    from kexian_utils.runner.execute import read_notebook, run_article, write_text
-
-    setting = _setting(profile, seed, backend)
-    if record and profile != "study":
-        raise KexianError("--record belongs to --profile study: only studies are kept as dated.")
-    articles = _select(root, names)
-    failures = []
-    for article in _progress(articles):
-        try:
-            result = run_article(
-                root.path,
-                article,
-                setting,
-                force=force,
-                timeout=timeout,
-                progress=sys.stderr.isatty(),
-            )
-        except KexianError as error:
-            failures.append(error)
-            click.echo(f"kexian: {error}", err=True)
-            continue
-        words = "is up to date" if result.reused else f"ran in {result.seconds:.0f} s"
-        click.echo(f"{article.id} {article.slug} {words} ({setting.name})")
-        if record:
-            text = json.dumps(
-                study_record(read_notebook(result.path)), ensure_ascii=False, indent=1
-            )
-            write_text(root.path / article.study_path, text + "\n")
-            click.echo(f"wrote {article.study_path}")
-    if failures:
-        click.echo(f"kexian: {len(failures)} of {len(articles)} chapters failed.", err=True)
-        sys.exit(max(error.code for error in failures))
-
-
-def _progress(articles: Sequence[Article]) -> Any:
-    from tqdm import tqdm
-
-    # disable=None: no bar where standard error is not a terminal
-    return tqdm(articles, desc="chapters", unit="chapter", file=sys.stderr, disable=None)
-
-
-def _differences(root: _Root, article: Article, force: bool) -> tuple[Any, Any, list[Any]]:
-    from kexian_utils.runner.compare import compare_notebooks
-    from kexian_utils.runner.execute import COMMITTED, read_notebook, run_article
-
-    result = run_article(root.path, article, COMMITTED, force=force, progress=sys.stderr.isatty())
-    stored, fresh = read_notebook(root.path / article.path), read_notebook(result.path)
-    return stored, fresh, compare_notebooks(stored, fresh)
-
-
-@main.command()
-@_names()
-@click.option("--force", is_flag=True, help="Run anew even if a valid run is there.")
-@click.pass_obj
-def check(root: _Root, names: tuple[str, ...], force: bool) -> None:
-    """Compare a fresh run (default profile, seed 0, TensorFlow) with the stored outputs.
-
-    Numbers are compared with the tolerances of the notebook, words exactly, claims by verdict
-    and value, figures by the arrays that were drawn.
-    """
-    total = 0
-    for article in _select(root, names):
-        _, _, differences = _differences(root, article, force)
-        total += len(differences)
-        for difference in differences:
-            click.echo(f"{article.id} {difference}")
-        if not differences:
-            click.echo(f"{article.id} {article.slug}: the fresh run says the same.")
-    if total:
-        click.echo(
-            f"kexian: {total} differences; if they are meant, `kexian accept` stores the "
-            "new outputs.",
-            err=True,
-        )
-        sys.exit(FOUND)
-
-
-@main.command()
-@_names(required=True)
-@click.option("--yes", is_flag=True, help="Accept without asking.")
-@click.option("--force", is_flag=True, help="Run anew even if a valid run is there.")
-@click.pass_obj
-def accept(root: _Root, names: tuple[str, ...], yes: bool, force: bool) -> None:
-    """Show old beside new, cell by cell, then replace the stored outputs."""
-    from kexian_utils.runner.execute import with_outputs_of, write_notebook
-
-    for article in _select(root, names):
-        stored, fresh, differences = _differences(root, article, force)
-        for difference in differences:
-            click.echo(f"{article.id} {difference}")
-        click.echo(f"{article.id} {article.slug}: {len(differences)} differences.")
-        if yes or click.confirm(f"Store the new outputs in {article.path}?"):
-            write_notebook(root.path / article.path, with_outputs_of(stored, fresh))
-            click.echo(f"stored {article.path}")
-
-
-@main.command()
-@_names()
+@names_argument()
 @click.option(
     "--verdict", type=click.Choice(["holds", "refuted", "not shown", "quoted", "not run"])
 )
@@ -316,7 +117,7 @@ def accept(root: _Root, names: tuple[str, ...], yes: bool, force: bool) -> None:
     "--json", "as_json", is_flag=True, help="Machine-readable, with every measured value."
 )
 @click.pass_obj
-def claims(root: _Root, names: tuple[str, ...], verdict: str | None, as_json: bool) -> None:
+def claims(root: Root, names: tuple[str, ...], verdict: str | None, as_json: bool) -> None:
     """Show the claims ledger: what each chapter states and what was decided.
 
     \b
@@ -348,14 +149,14 @@ def claims(root: _Root, names: tuple[str, ...], verdict: str | None, as_json: bo
 @click.option("--notebooks", is_flag=True, help="Check the hygiene of every notebook instead.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 @click.pass_obj
-def doctor(root: _Root, notebooks: bool, as_json: bool) -> None:
+def doctor(root: Root, notebooks: bool, as_json: bool) -> None:
     """Say what is installed and what is wrong, with the remedy."""
     if notebooks:
         from kexian_utils.runner.hygiene import check_notebook
 
         problems = [
             f"{a.path}: {p}"
-            for a in _select(root, ())
+            for a in select(root, ())
             for p in check_notebook(root.path / a.path, root.catalogue)
         ]
         report = [
@@ -380,9 +181,9 @@ def doctor(root: _Root, notebooks: bool, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("id", shell_complete=_complete_names)
+@click.argument("id", shell_complete=complete_names)
 @click.pass_obj
-def new(root: _Root, id: str) -> None:
+def new(root: Root, id: str) -> None:
     """Write the skeleton of a chapter: notebook, claims table, bibliography entry.
 
     \b
@@ -396,13 +197,13 @@ def new(root: _Root, id: str) -> None:
 
 
 @main.command()
-@_names()
+@names_argument()
 @click.pass_obj
-def refresh(root: _Root, names: tuple[str, ...]) -> None:
+def refresh(root: Root, names: tuple[str, ...]) -> None:
     """Rewrite what the project generates in notebooks: references and the Colab cell."""
     from kexian_utils.runner.new import refresh_notebook
 
-    for article in _select(root, names):
+    for article in select(root, names):
         changed = refresh_notebook(root.path, root.path / article.path)
         click.echo(f"{article.path}: {'refreshed' if changed else 'up to date'}")
 
@@ -417,7 +218,7 @@ def refresh(root: _Root, names: tuple[str, ...]) -> None:
     help="Executed copies of the build folder, or stored outputs.",
 )
 @click.pass_obj
-def book(root: _Root, source: str) -> None:
+def book(root: Root, source: str) -> None:
     """Build the HTML and print the path of its first page."""
     from kexian_utils.runner.book import build
 
@@ -428,7 +229,7 @@ def book(root: _Root, source: str) -> None:
 @click.option("--port", default=8888, type=click.IntRange(1, 65535), show_default=True)
 @click.option("--browser/--no-browser", default=True, help="Open a browser window.")
 @click.pass_obj
-def lab(root: _Root, port: int, browser: bool) -> None:
+def lab(root: Root, port: int, browser: bool) -> None:
     """Start JupyterLab in the notebooks' folder, with the project's kernel."""
     import subprocess
 
@@ -456,7 +257,7 @@ def lab(root: _Root, port: int, browser: bool) -> None:
     sys.exit(subprocess.call(command + ([] if browser else ["--no-browser"])))
 
 
-for _command in (*cli_models.COMMANDS, *cli_probing.COMMANDS):
+for _command in (*cli_runs.COMMANDS, *cli_models.COMMANDS, *cli_probing.COMMANDS):
     main.add_command(_command)
 
 

@@ -8,20 +8,19 @@ cell of a killed run as completed: what counts here is the exception alone.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import resource
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
 from kexian_utils.catalogue import Article
-from kexian_utils.experiment.records import code_digest, now
+from kexian_utils.experiment.records import code_digest
 from kexian_utils.runner.errors import ENVIRONMENT, FOUND, USAGE, KexianError, from_os_error
 
 TIMEOUTS = {"smoke": 300, "default": 900, "study": 3600, "full": 6 * 3600}  # seconds per cell
@@ -94,6 +93,15 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
     return notebook
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """A notebook as plain JSON, without the validation that `read_notebook` takes time for."""
+    with path.open(encoding="utf-8") as file:
+        notebook = json.load(file)
+    for cell in notebook["cells"]:
+        cell["source"] = "".join(cell["source"])
+    return notebook
+
+
 def declared_parameters(notebook: nbformat.NotebookNode, name: str) -> dict[str, Any]:
     """The simple assignments of the cell tagged `parameters`.
 
@@ -122,31 +130,6 @@ def declared_parameters(notebook: nbformat.NotebookNode, name: str) -> dict[str,
     return found
 
 
-def run_key(root: Path, notebook: nbformat.NotebookNode, setting: Setting) -> str:
-    """What a run depends on, as one digest: code, helpers, catalogue, lock file and setting."""
-    digest = hashlib.sha256(code_digest(notebook).encode())
-    sources = sorted((root / "kexian_utils").rglob("*.py"))
-    skip = {root / "kexian_utils" / "runner"}
-    for path in [*sources, root / "uv.lock", root / "notebooks" / "catalogue.toml"]:
-        if path.is_file() and not skip & set(path.parents):
-            digest.update(path.read_bytes())
-    digest.update(json.dumps(asdict(setting), sort_keys=True).encode())
-    return digest.hexdigest()[:24]
-
-
-def finished_run(root: Path, article: Article, setting: Setting = COMMITTED) -> Path | None:
-    """The executed copy, if one is there that still belongs to the present code."""
-    path = run_path(root, article, setting)
-    try:
-        record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        notebook = read_notebook(root / article.path)
-        if path.is_file() and record["key"] == run_key(root, notebook, setting):
-            return path
-    except (OSError, ValueError, KeyError, KexianError):
-        pass
-    return None
-
-
 @contextlib.contextmanager
 def environment(**values: str) -> Iterator[None]:
     """Set environment variables, which kernels inherit, and put them back afterwards."""
@@ -170,6 +153,21 @@ def kernel_variables(backend: str) -> dict[str, str]:
         "PYTHONHASHSEED": "0",
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     }
+
+
+def kernel_name(setting: Setting = COMMITTED) -> str:
+    """The kernel that runs a notebook: a forked one, or the usual one where that is missing.
+
+    The profile `full` uses all threads, which a template would have fixed to one.
+    """
+    from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+
+    from kexian_utils.runner.provisioner import KERNEL, forks
+
+    if setting.profile != "full" and forks():
+        with contextlib.suppress(NoSuchKernel):
+            return KernelSpecManager().get_kernel_spec(KERNEL) and KERNEL
+    return "python3"
 
 
 def run_notebook(
@@ -201,6 +199,8 @@ def run_notebook(
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
+    from kexian_utils.runner import engine
+
     notebook = read_notebook(path)
     declared = declared_parameters(notebook, path.name)
     wanted = {"profile": setting.profile, "seed": setting.seed, **(parameters or {})}
@@ -223,14 +223,16 @@ def run_notebook(
                 notebook,
                 str(partial),
                 parameters=changed,
-                kernel_name="python3",
+                engine_name=engine.NAME,
+                kernel_name=kernel_name(setting),
                 language="python",
-                cwd=str(path.parent),
+                # Not papermill's `cwd`, which moves the whole process: others may run beside.
+                resources={"metadata": {"path": str(path.parent)}},
                 progress_bar={"desc": path.stem, "leave": False, "unit": "cell"}
                 if progress
                 else False,
                 execution_timeout=timeout,
-                extra_arguments=["--log-level=40"],
+                extra_arguments=["--log-level=50"],
             )
         os.replace(partial, output)
         with contextlib.suppress(OSError):
@@ -289,35 +291,6 @@ def _keep(partial: Path, failed: Path) -> str:
     except OSError:
         return "Nothing of the run could be kept."
     return f"What it had is in {failed}."
-
-
-def run_article(
-    root: Path,
-    article: Article,
-    setting: Setting = COMMITTED,
-    *,
-    force: bool = False,
-    timeout: float | None = None,
-    progress: bool = False,
-    parameters: dict[str, Any] | None = None,
-) -> RunResult:
-    """Run a chapter into the build folder, unless a valid run is there already."""
-    path = root / article.path
-    if not path.is_file():
-        raise KexianError(
-            f"article {article.id} has no chapter yet; `kexian new {article.id}` starts one.",
-            USAGE,
-        )
-    if not force and not parameters and (found := finished_run(root, article, setting)):
-        return RunResult(found, 0.0, True, 0.0)
-    output = run_path(root, article, setting)
-    result = run_notebook(
-        path, output, setting, timeout=timeout, progress=progress, parameters=parameters
-    )
-    key = run_key(root, read_notebook(path), setting) if not parameters else ""
-    record = {"key": key, **asdict(setting), "seconds": round(result.seconds, 1), "date": now()}
-    write_text(output.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
-    return result
 
 
 def write_text(path: Path, text: str) -> None:

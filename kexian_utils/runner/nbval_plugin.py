@@ -16,12 +16,11 @@ variable is set.
 from __future__ import annotations
 
 import copy
-import json
 import os
 import time
 from collections.abc import Generator
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -30,20 +29,19 @@ import nbformat
 import pytest
 from nbconvert.filters import strip_ansi
 from nbformat import NotebookNode
-from nbval.kernel import CURRENT_ENV_KERNEL_NAME, RunningKernel
+from nbval.kernel import RunningKernel
 from nbval.plugin import IPyNbCell, IPyNbFile, NbCellError, bcolors, nocolors
 
-from kexian_utils.experiment.records import now
+from kexian_utils.runner.cache import article_at, run_key, write_record
 from kexian_utils.runner.compare import compare_cells, render_differences
 from kexian_utils.runner.errors import KexianError
 from kexian_utils.runner.execute import (
     COMMITTED,
     build_folder,
     environment,
+    kernel_name,
     kernel_variables,
-    run_key,
     write_notebook,
-    write_text,
 )
 
 DEFAULT_CELL_TIMEOUT = 600.0
@@ -114,7 +112,7 @@ class KexianNotebook(IPyNbFile):
         Raises:
             RuntimeError: if no kernel starts.
         """
-        name = self.config.option.nbval_kernel_name or CURRENT_ENV_KERNEL_NAME
+        name = self.config.option.nbval_kernel_name or kernel_name()
         self.started = time.perf_counter()
         self.backend = os.environ.get("KERAS_BACKEND") or COMMITTED.backend
         with environment(**kernel_variables(self.backend)):
@@ -148,13 +146,9 @@ class KexianNotebook(IPyNbFile):
         try:
             write_notebook(target, self.executed)
             setting = replace(COMMITTED, backend=self.backend)
-            record = {
-                "key": run_key(self.config.rootpath, self.nb, setting),
-                **asdict(setting),
-                "seconds": round(time.perf_counter() - self.started, 1),
-                "date": now(),
-            }
-            write_text(target.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
+            root = self.config.rootpath
+            key = run_key(root, article_at(root, self.path), self.nb, setting)
+            write_record(target, key, setting, time.perf_counter() - self.started)
         except KexianError as error:
             raise self.CollectError(f"no executed copy: {error}") from error
 

@@ -196,12 +196,16 @@ def test_the_executed_copies_are_shown_where_they_are_asked_for(tmp_path, monkey
     root = copy_project(tmp_path / "project")
     copy = tmp_path / "copy.ipynb"
     fresh = nbformat.read(write_standin(root), 4)
-    fresh.cells[0].source = "# Fresh"
+    fresh.cells[0].source = "# Prose of yesterday"
+    place = next(k for k, cell in enumerate(fresh.cells) if cell.get("outputs"))
+    fresh.cells[place].outputs = [nbformat.v4.new_output("stream", name="stdout", text="fresh")]
     nbformat.write(fresh, copy)
     monkeypatch.setattr(books, "finished_run", lambda root, article: copy)
-    for source, word in (("stored", "Rotary"), ("runs", "Fresh")):
+    for source, shown in (("stored", False), ("runs", True)):
         books.stage(root, tmp_path / source, source)
-        assert word in nbformat.read(tmp_path / source / f"{PAGE}.ipynb", 4).cells[0].source
+        staged = nbformat.read(tmp_path / source / f"{PAGE}.ipynb", 4)
+        assert "Rotary" in staged.cells[0].source, "prose is always the present one"
+        assert (staged.cells[place].outputs[0].get("text") == "fresh") == shown
 
 
 def test_the_source_is_named_or_refused():

@@ -10,8 +10,9 @@ import fixture_notebooks as fixtures
 import nbformat
 import pytest
 
+from kexian_utils.runner.cache import run_key
 from kexian_utils.runner.compare import compare_notebooks
-from kexian_utils.runner.execute import Setting, read_notebook, run_key
+from kexian_utils.runner.execute import Setting, read_notebook
 
 CRASH = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
 
@@ -138,7 +139,9 @@ def test_only_complete_runs_leave_an_executed_copy(outcome):
     for path in root.glob("_build/runs/*/*/*.ipynb"):
         stored = read_notebook(root / "notebooks" / "fixtures" / path.name)
         record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        assert record["key"] == run_key(root, stored, setting), "the run is not taken up again"
+        assert record["key"] == run_key(root, None, stored, setting), (
+            "the run is not taken up again"
+        )
 
 
 def test_executed_copy_is_what_papermill_would_have_written(outcome, chapter):
