@@ -7,20 +7,55 @@ it ends, and in between at most every few seconds, so that little is lost if the
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
+from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
+from papermill.log import logger
 
 NAME = "kexian"
 SAVE_SECONDS = 15.0
 
 
 class SeldomSaving(NBClientEngine):
-    """Executes as papermill does and writes the unfinished notebook seldom."""
+    """Executes as papermill does, writes the unfinished notebook seldom."""
 
     @classmethod
-    def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **options: Any) -> None:
-        """Execute the notebook that `nb_man` holds."""
+    def execute_managed_notebook(
+        cls,
+        nb_man: Any,
+        kernel_name: str,
+        *,
+        env: dict[str, str],
+        execution_timeout: float,
+        start_timeout: float = 60,
+        log_output: bool = False,
+        input_path: str | None = None,
+        **options: Any,
+    ) -> None:
+        """Execute the notebook that `nb_man` holds.
+
+        Args:
+            nb_man: papermill's manager of the execution.
+            kernel_name: name of the kernel.
+            env: the environment of the kernel. (papermill takes that of the process, which is one
+                for all that run beside each other.)
+            execution_timeout: seconds that one cell may take.
+            start_timeout: seconds that the kernel may take to answer.
+            log_output: as papermill has it.
+            input_path: not used.
+            options: traits of papermill's client.
+        """
+        client = PapermillNotebookClient(
+            nb_man,
+            kernel_name=kernel_name,
+            timeout=execution_timeout,
+            startup_timeout=start_timeout,
+            log_output=log_output,
+            log=logger,
+            **options,
+        )
         save = nb_man.save
 
         def save_seldom(**kwargs: Any) -> None:
@@ -29,9 +64,10 @@ class SeldomSaving(NBClientEngine):
 
         nb_man.save = save_seldom
         try:
-            super().execute_managed_notebook(nb_man, kernel_name, **options)
+            client.execute(env=env)
         finally:
             nb_man.save = save  # papermill writes the notebook now, whether it failed or not
 
 
+logger.setLevel(logging.ERROR)  # else it tells of every cell
 papermill_engines.register(NAME, SeldomSaving)

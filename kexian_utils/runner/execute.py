@@ -213,27 +213,24 @@ def run_notebook(
     changed = {k: v for k, v in wanted.items() if declared[k] != v}
     timeout = timeout or TIMEOUTS[setting.profile]
     partial = output.with_name(f".{output.stem}.part.ipynb")
-    failed = output.with_name(f"{output.stem}.failed.ipynb")
+    failed = failed_path(output)
     started = time.perf_counter()
-    inherited = kernel_variables(setting.backend) | (variables or {})
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        with environment(**inherited), _quiet_papermill():
-            papermill.execute_notebook(
-                notebook,
-                str(partial),
-                parameters=changed,
-                engine_name=engine.NAME,
-                kernel_name=kernel_name(setting),
-                language="python",
-                # Not papermill's `cwd`, which moves the whole process: others may run beside.
-                resources={"metadata": {"path": str(path.parent)}},
-                progress_bar={"desc": path.stem, "leave": False, "unit": "cell"}
-                if progress
-                else False,
-                execution_timeout=timeout,
-                extra_arguments=["--log-level=50"],
-            )
+        papermill.execute_notebook(
+            notebook,
+            str(partial),
+            parameters=changed,
+            engine_name=engine.NAME,
+            kernel_name=kernel_name(setting),
+            language="python",
+            # Not papermill's `cwd`, which moves the whole process: others may run beside.
+            resources={"metadata": {"path": str(path.parent)}},
+            progress_bar={"desc": path.stem, "leave": False, "unit": "cell"} if progress else False,
+            execution_timeout=timeout,
+            env=os.environ | kernel_variables(setting.backend) | (variables or {}),
+            extra_arguments=["--log-level=50"],
+        )
         os.replace(partial, output)
         with contextlib.suppress(OSError):
             failed.unlink()
@@ -242,7 +239,8 @@ def run_notebook(
         reason = f"{error.ename}: {error.evalue}".strip().splitlines()[0]
         missed = error.ename == "ClaimMissed"
         raise KexianError(
-            f"{path.name}, cell {error.exec_count}: {reason} {kept}", FOUND if missed else USAGE
+            f"{path.name}, {_place(notebook, error.source)}: {reason} {kept}",
+            FOUND if missed else USAGE,
         ) from error
     except DeadKernelError as error:
         raise KexianError(
@@ -271,17 +269,18 @@ def run_notebook(
     return RunResult(output, time.perf_counter() - started, False, peak)
 
 
-@contextlib.contextmanager
-def _quiet_papermill() -> Iterator[None]:
-    import logging
+def failed_path(output: Path) -> Path:
+    """Where a run that fails half-way leaves what it had."""
+    return output.with_name(f"{output.stem}.failed.ipynb")
 
-    logger = logging.getLogger("papermill")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+
+def _place(notebook: nbformat.NotebookNode, source: str) -> str:
+    """Which cell has failed, by its number among the code cells as stored, and its id."""
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for number, cell in enumerate(code, start=1):
+        if cell.source == source:
+            return f"code cell {number} ({cell.get('id', 'no id')})"
+    return "the cell with the parameters"
 
 
 def _keep(partial: Path, failed: Path) -> str:

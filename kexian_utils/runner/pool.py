@@ -21,8 +21,7 @@ from kexian_utils.runner.execute import (
     COMMITTED,
     RunResult,
     Setting,
-    environment,
-    kernel_variables,
+    failed_path,
     read_notebook,
     run_notebook,
     run_path,
@@ -143,9 +142,14 @@ def run_articles(
         if stopped.is_set():
             raise KexianError(f"article {article.id} was not run: interrupted.")
         bar = progress and jobs == 1
-        return run_article(root, article, setting, cache=cache, timeout=timeout, progress=bar)
+        try:
+            return run_article(root, article, setting, cache=cache, timeout=timeout, progress=bar)
+        except KexianError:
+            if stopped.is_set():  # it has not failed: its kernel was ended
+                failed_path(run_path(root, article, setting)).unlink(missing_ok=True)
+            raise
 
-    with environment(**kernel_variables(setting.backend)), ThreadPoolExecutor(jobs) as threads:
+    with ThreadPoolExecutor(jobs) as threads:
         running: dict[Future, Article] = {threads.submit(work, a): a for a in waiting}
         try:
             while running:

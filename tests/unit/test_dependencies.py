@@ -1,0 +1,232 @@
+"""What is run again when something changes, and what is not."""
+
+import json
+import os
+from pathlib import Path
+
+import nbformat
+import pytest
+from click.testing import CliRunner
+
+from kexian_utils import catalogue
+from kexian_utils.runner import cache, dependencies, execute
+from kexian_utils.runner.cli import main
+from kexian_utils.runner.execute import COMMITTED, read_notebook
+
+ROOT = Path(__file__).resolve().parents[2]
+CHAPTERS = [a for a in catalogue.load(ROOT).articles if (ROOT / a.path).is_file()]
+MODULES = {
+    "__init__.py": "",
+    "base.py": "def one():\n    return 1\n",
+    "middle.py": "from kexian_utils.base import one\n",
+    "late.py": "def two():\n    from kexian_utils import base\n    return base\n",
+    "alone.py": "NAME = 'table.txt'\n",
+    "room/__init__.py": "from kexian_utils.room.door import key\n",
+    "room/door.py": "key = 1\n",
+    "room/window.py": "from ..middle import one\nfrom . import door\n",
+    "runner/__init__.py": "",
+    "data/table.txt": "1 2 3",
+    "data/folder/part": "4 5 6",
+}
+# Articles of the catalogue, and what stands in their chapters. The imports are never executed.
+USES = {
+    "7533": "from kexian_utils.middle import one",
+    "7466": "from kexian_utils import alone",
+    "6992": "import kexian_utils.late",
+    "7076": "from kexian_utils.room import window",
+    "8397": "print('nothing of ours')",
+}
+
+
+def source(line):
+    return f"if seed < 0:\n    {line}\nprint(profile)"
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    root = tmp_path / "book"
+    for name, text in MODULES.items():
+        path = root / "kexian_utils" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    (root / "notebooks").mkdir()
+    text = (ROOT / "notebooks" / "catalogue.toml").read_text(encoding="utf-8")
+    (root / "notebooks" / "catalogue.toml").write_text(text, encoding="utf-8")
+    (root / "pyproject.toml").write_text("[tool.kexian]\nrepository = ''\n", encoding="utf-8")
+    monkeypatch.chdir(root)
+    for name in ("KEXIAN_BUILD", "KERAS_BACKEND", "KEXIAN_DATA", "KEXIAN_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    for article, line in USES.items():
+        cells = [
+            nbformat.v4.new_markdown_cell("# Prose", id="prose"),
+            nbformat.v4.new_code_cell(
+                'profile = "default"\nseed = 0', id="head", metadata={"tags": ["parameters"]}
+            ),
+            nbformat.v4.new_code_cell(source(line), id="code"),
+        ]
+        path = root / catalogue.load(root).article(article).path
+        execute.write_notebook(path, nbformat.v4.new_notebook(cells=cells))
+    return root
+
+
+def valid(root):
+    """The articles whose runs are taken up as they are."""
+    return {
+        a for a in USES if cache.finished_run(root, catalogue.load(root).article(a)) is not None
+    }
+
+
+def pretend_to_run(root):
+    """What a run leaves behind, without the run."""
+    for article in (catalogue.load(root).article(a) for a in USES):
+        notebook = read_notebook(root / article.path)
+        copy = execute.run_path(root, article)
+        execute.write_notebook(copy, notebook)
+        cache.write_record(copy, cache.run_key(root, article, notebook, COMMITTED), COMMITTED, 1.0)
+    assert valid(root) == USES.keys()
+
+
+@pytest.mark.parametrize(
+    ("changed", "again"),
+    [
+        ("base.py", {"7533", "6992", "7076"}),
+        ("middle.py", {"7533", "7076"}),
+        ("late.py", {"6992"}),
+        ("alone.py", {"7466"}),
+        ("room/__init__.py", {"7076"}),
+        ("room/door.py", {"7076"}),
+        ("__init__.py", {"7533", "7466", "6992", "7076"}),
+        ("runner/__init__.py", set()),
+        ("data/table.txt", {"7466"}),
+        ("data/folder/part", set()),
+    ],
+)
+def test_one_line_of_a_helper_touches_those_that_reach_it(checkout, changed, again):
+    pretend_to_run(checkout)
+    path = checkout / "kexian_utils" / changed
+    path.write_text(path.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
+    assert USES.keys() - valid(checkout) == again
+
+
+def test_prose_touches_none_and_code_touches_its_chapter(checkout):
+    pretend_to_run(checkout)
+    path = checkout / catalogue.load(checkout).article("7533").path
+    notebook = read_notebook(path)
+    notebook.cells[0].source = "# Other prose"
+    execute.write_notebook(path, notebook)
+    assert valid(checkout) == USES.keys()
+    notebook.cells[2].source += "\nprint(2)"
+    execute.write_notebook(path, notebook)
+    assert USES.keys() - valid(checkout) == {"7533"}
+
+
+def test_the_environment_counts(checkout, monkeypatch):
+    pretend_to_run(checkout)
+    article = catalogue.load(checkout).article("8397")
+    for setting in (
+        execute.Setting("smoke"),
+        execute.Setting(seed=1),
+        execute.Setting(backend="jax"),
+    ):
+        assert cache.finished_run(checkout, article, setting) is None
+    with monkeypatch.context() as patch:
+        patch.setenv("KEXIAN_THREADS", "2")
+        assert valid(checkout) == set()
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "_machine", lambda: "another processor")
+        assert valid(checkout) == set()
+    assert valid(checkout) == USES.keys()
+    (checkout / "uv.lock").write_text("version = 1")
+    assert valid(checkout) == set()
+
+
+def test_data_of_a_folder_of_the_reader_counts_if_it_is_named(checkout, tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "words.txt").write_text("old")
+    monkeypatch.setenv("KEXIAN_DATA", str(tmp_path / "data"))
+    module = checkout / "kexian_utils" / "alone.py"
+    module.write_text("PLACE, NAME = 'KEXIAN_DATA', 'https://example.org/words.txt'\n")
+    pretend_to_run(checkout)
+    (tmp_path / "data" / "words.txt").write_text("new")
+    (tmp_path / "data" / "others.txt").write_text("x")
+    assert USES.keys() - valid(checkout) == {"7466"}
+
+
+@pytest.mark.parametrize("harm", ["truncated", "edited", "no record", "broken record", "no copy"])
+def test_an_entry_is_verified_when_it_is_read(checkout, harm):
+    pretend_to_run(checkout)
+    copy = execute.run_path(checkout, catalogue.load(checkout).article("7533"))
+    record = copy.with_suffix(".json")
+    if harm == "truncated":
+        copy.write_bytes(copy.read_bytes()[:-20])
+    elif harm == "edited":
+        copy.write_text(copy.read_text().replace("Prose", "Verse"))
+    elif harm == "no record":
+        record.unlink()
+    elif harm == "broken record":
+        record.write_text(record.read_text()[:30])
+    else:
+        copy.unlink()
+    assert USES.keys() - valid(checkout) == {"7533"}
+
+
+def test_the_command_runs_what_is_reached_and_nothing_else(checkout):
+    def ran(*options):
+        result = CliRunner().invoke(main, ["run", "all", "--profile", "smoke", *options])
+        assert result.exit_code == 0, result.output
+        lines = [line.split() for line in result.output.splitlines() if "smoke-s0" in line]
+        assert {words[0] for words in lines} == USES.keys()
+        return {words[0] for words in lines if "ran" in words}
+
+    assert ran() == USES.keys()
+    assert ran() == set()
+    path = checkout / "kexian_utils" / "middle.py"
+    path.write_text(path.read_text() + "two = 2\n")
+    assert ran() == {"7533", "7076"}
+    assert ran() == set()
+    assert ran("--no-cache") == USES.keys()
+
+
+# -- the book itself ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("article", [pytest.param(a, id=a.id) for a in CHAPTERS])
+def test_chapters_reach_what_they_need_and_not_the_tools(article):
+    names = {
+        path.relative_to(ROOT / "kexian_utils").as_posix()
+        for path in dependencies.sources(ROOT, read_notebook(ROOT / article.path))
+    }
+    assert {"__init__.py", "experiment/run.py", "experiment/criteria.py", "plots.py"} <= names
+    assert not any(name.startswith("runner/") for name in names), sorted(names)
+
+
+def test_every_data_file_is_named_by_a_module():
+    modules = sorted((ROOT / "kexian_utils").rglob("*.py"))
+    named = set(dependencies.data_files(ROOT, modules))
+    for folder in ("data", "assets"):
+        for path in (ROOT / "kexian_utils" / folder).rglob("*"):
+            if path.is_file():
+                assert path in named, f"no module names {path.name}, so no run depends on it"
+
+
+def test_what_is_imported_is_what_is_read_off_the_code():
+    """Against the interpreter: whatever importing a module loads, the code reaches."""
+    import subprocess
+    import sys
+
+    script = (
+        "import json, sys, {name}\n"
+        "print(json.dumps([m.__file__ for n, m in sys.modules.items() "
+        "if n.split('.')[0] == 'kexian_utils']))"
+    )
+    for name in ("kexian_utils.bert", "kexian_utils.experiment"):
+        done = subprocess.run(
+            [sys.executable, "-c", script.format(name=name)],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        loaded = {Path(path) for path in json.loads(done.stdout)}
+        cell = {"cell_type": "code", "metadata": {}, "source": f"import {name}"}
+        assert loaded <= set(dependencies.sources(ROOT, {"cells": [cell]}))

@@ -1,0 +1,247 @@
+"""Several chapters at a time: order, failures, interruption, digits."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from click.testing import CliRunner
+
+from kexian_utils import catalogue
+from kexian_utils.runner import budgets, execute, pool
+from kexian_utils.runner.cli import main
+from kexian_utils.runner.errors import KexianError
+from kexian_utils.runner.execute import Setting
+
+ROOT = Path(__file__).resolve().parents[2]
+SMOKE = Setting("smoke")
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    root = tmp_path / "book"
+    (root / "notebooks").mkdir(parents=True)
+    text = (ROOT / "notebooks" / "catalogue.toml").read_text(encoding="utf-8")
+    (root / "notebooks" / "catalogue.toml").write_text(text, encoding="utf-8")
+    (root / "pyproject.toml").write_text("[tool.kexian]\nrepository = ''\n", encoding="utf-8")
+    monkeypatch.chdir(root)
+    for name in ("KEXIAN_BUILD", "KERAS_BACKEND", "KEXIAN_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    return root
+
+
+def write(root, **chapters):
+    """Write chapters a6992="code" and so on; returns their articles in that order."""
+    articles = [catalogue.load(root).article(name[1:]) for name in chapters]
+    for article, code in zip(articles, chapters.values(), strict=True):
+        head = nbformat.v4.new_code_cell(
+            'profile = "default"\nseed = 0', id="head", metadata={"tags": ["parameters"]}
+        )
+        cells = [head, nbformat.v4.new_code_cell(code, id="code")]
+        execute.write_notebook(root / article.path, nbformat.v4.new_notebook(cells=cells))
+    return articles
+
+
+def text_of(root, article, setting=SMOKE):
+    cells = execute.read_notebook(execute.run_path(root, article, setting)).cells
+    return "".join(output.get("text", "") for output in cells[-1].outputs)
+
+
+def test_kernels_run_beside_each_other_in_their_own_folders(checkout):
+    # Each waits until the other has begun: one after the other they would wait in vain.
+    wait = (
+        "import os, time\nfrom pathlib import Path\nPath('../{mine}').touch()\n"
+        "for _ in range(400):\n    if Path('../{other}').exists():\n        break\n"
+        "    time.sleep(0.05)\nprint(Path('../{other}').exists(), os.getcwd())"
+    )
+    articles = write(
+        checkout,
+        a6992=wait.format(mine="one", other="two"),
+        a7076=wait.format(mine="two", other="one"),
+    )
+    here = os.getcwd()
+    outcomes = list(pool.run_articles(checkout, articles, SMOKE, jobs=2))
+    assert [outcome.error for outcome in outcomes] == [None, None]
+    for article in articles:
+        assert text_of(checkout, article) == f"True {(checkout / article.path).parent}\n"
+    assert os.getcwd() == here
+
+
+def test_the_longest_comes_first(checkout, monkeypatch):
+    code = "import time; print(time.time())"
+    articles = write(checkout, a6992=code, a7076=code, a8397=code)
+    expected = {"6992": 1.0, "7076": 30.0, "8397": 10.0}
+    monkeypatch.setattr(budgets, "expected_seconds", lambda root, a, setting: expected[a.id])
+    outcomes = list(pool.run_articles(checkout, articles, SMOKE, jobs=1))
+    began = sorted(articles, key=lambda article: float(text_of(checkout, article)))
+    assert [article.id for article in began] == ["7076", "8397", "6992"]
+    assert [outcome.left for outcome in outcomes] == [11.0, 1.0, 0.0]
+
+
+def test_a_failure_is_named_by_cell_and_stops_no_other(checkout):
+    write(checkout, a6992="1 / 0", a7076="print('fine')", a8397="import os; os._exit(9)")
+    result = CliRunner().invoke(main, ["run", "all", "--profile", "smoke", "--jobs", "2"])
+    assert result.exit_code == 3  # the worst of them: a kernel died
+    assert "batch-normalization.ipynb, code cell 2 (code): ZeroDivisionError" in result.stderr
+    assert "rope-2d.ipynb: the kernel died" in result.stderr
+    assert "2 of 3 chapters failed" in result.stderr
+    assert "random-vector-angles ran in" in result.stdout
+    kept = checkout / "_build/runs/smoke-s0-tensorflow/transformers/rope-2d.failed.ipynb"
+    assert kept.is_file()
+
+
+def test_ctrl_c_ends_all_kernels_and_keeps_what_is_finished(checkout):
+    sleep = "import os, time\nfrom pathlib import Path\nPath('pid').write_text(str(os.getpid()))\n"
+    write(
+        checkout,
+        a7533="print('quick')",
+        a6992=sleep + "time.sleep(60)",
+        a7076=sleep + "time.sleep(60)",
+    )
+    (checkout / "notebooks/budgets.toml").write_text("[7533]\nsmoke = 20\ndefault = 20\n")
+    command = [sys.executable, "-m", "kexian_utils.runner.cli", "run", "all", "--jobs", "2"]
+    process = subprocess.Popen(
+        [*command, "--profile", "smoke"],
+        cwd=checkout,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    pids = []
+    deadline = time.monotonic() + 120
+    while len(pids) < 2 and time.monotonic() < deadline:
+        time.sleep(0.2)
+        pids = [p.read_text() for p in checkout.glob("notebooks/*/pid") if p.read_text()]
+    assert len(pids) == 2
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "Aborted" in errors
+    assert "Traceback" not in errors
+    for pid in pids:
+        assert not Path(f"/proc/{pid}").exists(), "a kernel is left"
+    runs = checkout / "_build" / "runs" / "smoke-s0-tensorflow"
+    assert "ran in" in output
+    assert [path.name for path in runs.rglob("*.ipynb")] == ["integrated-gradients.ipynb"]
+    again = subprocess.run(
+        [sys.executable, "-m", "kexian_utils.runner.cli", "run", "7533", "--profile", "smoke"],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+    )
+    assert "up to date" in again.stdout
+
+
+def test_the_number_of_jobs_changes_no_digit(checkout):
+    code = "import numpy as np\nx = np.random.default_rng({}).normal(size=(400, 400))\n"
+    code += "print(repr(np.linalg.svd(x @ x.T)[1].sum()), np.linalg.inv(x).tobytes().hex()[:200])"
+    articles = write(checkout, a6992=code.format(1), a7076=code.format(2), a8397=code.format(3))
+    said = []
+    for jobs in (1, 3):
+        assert all(
+            outcome.error is None
+            for outcome in pool.run_articles(checkout, articles, SMOKE, jobs=jobs, cache=False)
+        )
+        said.append([text_of(checkout, article) for article in articles])
+    assert said[0] == said[1]
+    assert len(set(said[0])) == 3
+
+
+def test_with_a_gpu_it_is_one_at_a_time(checkout, monkeypatch):
+    code = "import time; print(time.time()); time.sleep(1); print(time.time())"
+    articles = write(checkout, a6992=code, a7076=code)
+    monkeypatch.setattr(pool, "gpu_in_sight", lambda: True)
+    list(pool.run_articles(checkout, articles, SMOKE, jobs=2))
+    spans = sorted(tuple(map(float, text_of(checkout, a).split())) for a in articles)
+    assert spans[0][1] <= spans[1][0]
+
+
+def test_bad_numbers_of_jobs_are_refused(checkout):
+    articles = write(checkout, a6992="1")
+    with pytest.raises(ValueError, match="jobs must be a whole number from 1 on, got 0"):
+        list(pool.run_articles(checkout, articles, SMOKE, jobs=0))
+    assert CliRunner().invoke(main, ["run", "6992", "--jobs", "0"]).exit_code == 2
+    assert pool.default_jobs() >= 1
+    assert pool.default_jobs(gib_each=10_000) == 1
+
+
+def test_other_threads_do_not_see_the_backend_of_a_run(checkout):
+    (article,) = write(checkout, a6992="import os; print(os.environ['KERAS_BACKEND'])")
+    seen = set()
+    stop = threading.Event()
+
+    def look():
+        while not stop.wait(0.01):
+            seen.add(os.environ.get("KERAS_BACKEND"))
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    setting = Setting("smoke", 0, "jax")
+    list(pool.run_articles(checkout, [article], setting))
+    stop.set()
+    watcher.join()
+    assert text_of(checkout, article, setting) == "jax\n"
+    assert seen == {None}
+
+
+# -- comparing with another reference -------------------------------------------------------------
+
+
+def test_check_against_a_folder(checkout):
+    write(checkout, a6992="print(profile)", a7076="print('same')")
+    run = CliRunner().invoke
+    assert run(main, ["run", "all", "--profile", "smoke"]).exit_code == 0
+    reference = checkout / "_build" / "reference"
+    (checkout / "_build/runs/smoke-s0-tensorflow").rename(reference)
+    options = ["--profile", "smoke", "--against", str(reference)]
+    result = run(main, ["check", "all", *options])
+    assert result.exit_code == 0, result.output
+    write(checkout, a6992="print(profile + 'er')")
+    result = run(main, ["check", "all", *options])
+    assert result.exit_code == 1, result.output
+    assert "6992" in result.output
+    assert "7076 random-vector-angles: the fresh run says the same" in result.output
+    refused = run(main, ["check", "all", "--profile", "smoke"])
+    assert refused.exit_code == 2
+    assert "--against" in refused.stderr
+
+
+# -- budgets --------------------------------------------------------------------------------------
+
+
+def test_budgets_of_the_book_are_kept_in_bounds():
+    table = budgets.read(ROOT)
+    written = {a.id for a in catalogue.load(ROOT).articles if (ROOT / a.path).is_file()}
+    assert table.keys() == written, "budgets.toml has a row for each written chapter"
+
+
+def test_a_run_over_its_budget_is_named(checkout):
+    article = catalogue.load(checkout).article("6992")
+    path = checkout / "notebooks" / "budgets.toml"
+    path.write_text("[6992]\nsmoke = 4\ndefault = 40\n")
+    run = {"profile": "smoke", "cpu_seconds": 7.9}
+    assert budgets.exceeded(checkout, article, run) is None
+    assert "allows 4" in budgets.exceeded(checkout, article, run | {"cpu_seconds": 8.1})
+    assert budgets.exceeded(checkout, article, run | {"profile": "full"}) is None
+    with pytest.raises(KexianError, match="no budget for 7076"):
+        budgets.exceeded(checkout, catalogue.load(checkout).article("7076"), run)
+    for text, message in (
+        ("[6992]\nsmoke = 400\ndefault = 1\n", "must lie between"),
+        ("[6992]\nsmoke = 4\n", "needs the entries"),
+        ("[6992\n", "cannot be read"),
+    ):
+        path.write_text(text)
+        with pytest.raises(KexianError, match=message):
+            budgets.read(checkout)
+    path.write_text("[6992]\nsmoke = 4\ndefault = 40\n")
+    assert budgets.expected_seconds(checkout, article, SMOKE) == 4
+    record = execute.run_path(checkout, article, SMOKE).with_suffix(".json")
+    execute.write_text(record, json.dumps({"seconds": 3.5}))
+    assert budgets.expected_seconds(checkout, article, SMOKE) == 3.5
