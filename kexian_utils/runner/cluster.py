@@ -132,7 +132,7 @@ def run_on_cluster(
             futures[future] = article
         try:
             workers = len(client.scheduler_info()["workers"])
-            for future in distributed.as_completed(list(futures)):
+            for future in distributed.as_completed(list(futures), loop=client.loop):
                 article = futures.pop(future)
                 left = sum(seconds[a.id] for a in futures.values()) / workers
                 try:

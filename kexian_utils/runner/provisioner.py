@@ -7,6 +7,8 @@ nbval, Jupyter Book and JupyterLab use it by its name, unchanged. What the envir
 import (backend, threads, flags) is fixed for each template, so kernels with other settings get a
 template of their own. Its kernels use one thread, as every profile but ``full`` does.
 
+KEXIAN_PREIMPORT names other modules to import, separated by commas.
+
 Where a fork is not to be had (other systems than Linux, ``KEXIAN_FORK=0``, ``KEXIAN_THREADS`` other
 than 1), or something goes wrong, the kernel is started cold, the usual way; if something went
 wrong, with a warning.
@@ -66,7 +68,7 @@ _FRAMEWORKS = {
 _READ_AT_IMPORT = (
     *("PYTHON", "KERAS_", "TF_", "XLA_", "JAX_", "CUDA_", "LD_", "MPL", "NPROC", "LC_", "LANG"),
     *("OMP_", "OPENBLAS_", "MKL_", "VECLIB_", "NUMEXPR_", "KMP_", "TORCH_", "PYTORCH_", "IPYTHON"),
-    *("VIRTUAL_ENV", "HOME"),
+    *("VIRTUAL_ENV", "HOME", "KEXIAN_PREIMPORT"),
 )
 
 
@@ -125,6 +127,13 @@ class ForkedKernel:
                 self._code = -signal.SIGKILL
 
 
+def modules_for(environment: dict[str, str]) -> tuple[str, ...]:
+    """What a template for kernels with this environment imports (KEXIAN_PREIMPORT decides)."""
+    if "KEXIAN_PREIMPORT" in environment:
+        return tuple(environment["KEXIAN_PREIMPORT"].replace(",", " ").split())
+    return (*_COMMON, *_FRAMEWORKS.get(environment.get("KERAS_BACKEND", ""), ()))
+
+
 class Template:
     """A running template process.
 
@@ -143,7 +152,7 @@ class Template:
         self.folder = Path(folder)
         self.socket = str(self.folder / "socket")
         self.log = self.folder / "log"
-        modules = (*_COMMON, *_FRAMEWORKS.get(environment.get("KERAS_BACKEND", ""), ()))
+        modules = modules_for(environment)
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, template.__file__, self.socket, *modules],

@@ -4,7 +4,6 @@ import json
 import os
 from pathlib import Path
 
-import nbformat
 import pytest
 from click.testing import CliRunner
 
@@ -43,30 +42,13 @@ def source(line):
 
 
 @pytest.fixture
-def checkout(tmp_path, monkeypatch):
-    root = tmp_path / "book"
+def checkout(empty_checkout, write_chapters):
     for name, text in MODULES.items():
-        path = root / "kexian_utils" / name
+        path = empty_checkout / "kexian_utils" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    (root / "notebooks").mkdir()
-    text = (ROOT / "notebooks" / "catalogue.toml").read_text(encoding="utf-8")
-    (root / "notebooks" / "catalogue.toml").write_text(text, encoding="utf-8")
-    (root / "pyproject.toml").write_text("[tool.kexian]\nrepository = ''\n", encoding="utf-8")
-    monkeypatch.chdir(root)
-    for name in ("KEXIAN_BUILD", "KERAS_BACKEND", "KEXIAN_DATA", "KEXIAN_THREADS"):
-        monkeypatch.delenv(name, raising=False)
-    for article, line in USES.items():
-        cells = [
-            nbformat.v4.new_markdown_cell("# Prose", id="prose"),
-            nbformat.v4.new_code_cell(
-                'profile = "default"\nseed = 0', id="head", metadata={"tags": ["parameters"]}
-            ),
-            nbformat.v4.new_code_cell(source(line), id="code"),
-        ]
-        path = root / catalogue.load(root).article(article).path
-        execute.write_notebook(path, nbformat.v4.new_notebook(cells=cells))
-    return root
+    write_chapters(**{f"a{article}": source(line) for article, line in USES.items()})
+    return empty_checkout
 
 
 def valid(root):

@@ -9,7 +9,6 @@ import threading
 import time
 from pathlib import Path
 
-import nbformat
 import pytest
 from click.testing import CliRunner
 
@@ -24,28 +23,8 @@ SMOKE = Setting("smoke")
 
 
 @pytest.fixture
-def checkout(tmp_path, monkeypatch):
-    root = tmp_path / "book"
-    (root / "notebooks").mkdir(parents=True)
-    text = (ROOT / "notebooks" / "catalogue.toml").read_text(encoding="utf-8")
-    (root / "notebooks" / "catalogue.toml").write_text(text, encoding="utf-8")
-    (root / "pyproject.toml").write_text("[tool.kexian]\nrepository = ''\n", encoding="utf-8")
-    monkeypatch.chdir(root)
-    for name in ("KEXIAN_BUILD", "KERAS_BACKEND", "KEXIAN_THREADS"):
-        monkeypatch.delenv(name, raising=False)
-    return root
-
-
-def write(root, **chapters):
-    """Write chapters a6992="code" and so on; returns their articles in that order."""
-    articles = [catalogue.load(root).article(name[1:]) for name in chapters]
-    for article, code in zip(articles, chapters.values(), strict=True):
-        head = nbformat.v4.new_code_cell(
-            'profile = "default"\nseed = 0', id="head", metadata={"tags": ["parameters"]}
-        )
-        cells = [head, nbformat.v4.new_code_cell(code, id="code")]
-        execute.write_notebook(root / article.path, nbformat.v4.new_notebook(cells=cells))
-    return articles
+def checkout(empty_checkout):
+    return empty_checkout
 
 
 def text_of(root, article, setting=SMOKE):
@@ -53,15 +32,14 @@ def text_of(root, article, setting=SMOKE):
     return "".join(output.get("text", "") for output in cells[-1].outputs)
 
 
-def test_kernels_run_beside_each_other_in_their_own_folders(checkout):
+def test_kernels_run_beside_each_other_in_their_own_folders(checkout, write_chapters):
     # Each waits until the other has begun: one after the other they would wait in vain.
     wait = (
         "import os, time\nfrom pathlib import Path\nPath('../{mine}').touch()\n"
         "for _ in range(400):\n    if Path('../{other}').exists():\n        break\n"
         "    time.sleep(0.05)\nprint(Path('../{other}').exists(), os.getcwd())"
     )
-    articles = write(
-        checkout,
+    articles = write_chapters(
         a6992=wait.format(mine="one", other="two"),
         a7076=wait.format(mine="two", other="one"),
     )
@@ -73,9 +51,9 @@ def test_kernels_run_beside_each_other_in_their_own_folders(checkout):
     assert os.getcwd() == here
 
 
-def test_the_longest_comes_first(checkout, monkeypatch):
+def test_the_longest_comes_first(checkout, write_chapters, monkeypatch):
     code = "import time; print(time.time())"
-    articles = write(checkout, a6992=code, a7076=code, a8397=code)
+    articles = write_chapters(a6992=code, a7076=code, a8397=code)
     expected = {"6992": 1.0, "7076": 30.0, "8397": 10.0}
     monkeypatch.setattr(budgets, "expected_seconds", lambda root, a, setting: expected[a.id])
     outcomes = list(pool.run_articles(checkout, articles, SMOKE, jobs=1))
@@ -84,8 +62,8 @@ def test_the_longest_comes_first(checkout, monkeypatch):
     assert [outcome.left for outcome in outcomes] == [11.0, 1.0, 0.0]
 
 
-def test_a_failure_is_named_by_cell_and_stops_no_other(checkout):
-    write(checkout, a6992="1 / 0", a7076="print('fine')", a8397="import os; os._exit(9)")
+def test_a_failure_is_named_by_cell_and_stops_no_other(checkout, write_chapters):
+    write_chapters(a6992="1 / 0", a7076="print('fine')", a8397="import os; os._exit(9)")
     result = CliRunner().invoke(main, ["run", "all", "--profile", "smoke", "--jobs", "2"])
     assert result.exit_code == 3  # the worst of them: a kernel died
     assert "batch-normalization.ipynb, code cell 2 (code): ZeroDivisionError" in result.stderr
@@ -96,10 +74,9 @@ def test_a_failure_is_named_by_cell_and_stops_no_other(checkout):
     assert kept.is_file()
 
 
-def test_ctrl_c_ends_all_kernels_and_keeps_what_is_finished(checkout):
+def test_ctrl_c_ends_all_kernels_and_keeps_what_is_finished(checkout, write_chapters):
     sleep = "import os, time\nfrom pathlib import Path\nPath('pid').write_text(str(os.getpid()))\n"
-    write(
-        checkout,
+    write_chapters(
         a7533="print('quick')",
         a6992=sleep + "time.sleep(60)",
         a7076=sleep + "time.sleep(60)",
@@ -139,10 +116,10 @@ def test_ctrl_c_ends_all_kernels_and_keeps_what_is_finished(checkout):
     assert "up to date" in again.stdout
 
 
-def test_the_number_of_jobs_changes_no_digit(checkout):
+def test_the_number_of_jobs_changes_no_digit(checkout, write_chapters):
     code = "import numpy as np\nx = np.random.default_rng({}).normal(size=(400, 400))\n"
     code += "print(repr(np.linalg.svd(x @ x.T)[1].sum()), np.linalg.inv(x).tobytes().hex()[:200])"
-    articles = write(checkout, a6992=code.format(1), a7076=code.format(2), a8397=code.format(3))
+    articles = write_chapters(a6992=code.format(1), a7076=code.format(2), a8397=code.format(3))
     said = []
     for jobs in (1, 3):
         assert all(
@@ -154,17 +131,17 @@ def test_the_number_of_jobs_changes_no_digit(checkout):
     assert len(set(said[0])) == 3
 
 
-def test_with_a_gpu_it_is_one_at_a_time(checkout, monkeypatch):
+def test_with_a_gpu_it_is_one_at_a_time(checkout, write_chapters, monkeypatch):
     code = "import time; print(time.time()); time.sleep(1); print(time.time())"
-    articles = write(checkout, a6992=code, a7076=code)
+    articles = write_chapters(a6992=code, a7076=code)
     monkeypatch.setattr(pool, "gpu_in_sight", lambda: True)
     list(pool.run_articles(checkout, articles, SMOKE, jobs=2))
     spans = sorted(tuple(map(float, text_of(checkout, a).split())) for a in articles)
     assert spans[0][1] <= spans[1][0]
 
 
-def test_bad_numbers_of_jobs_are_refused(checkout):
-    articles = write(checkout, a6992="1")
+def test_bad_numbers_of_jobs_are_refused(checkout, write_chapters):
+    articles = write_chapters(a6992="1")
     with pytest.raises(ValueError, match="jobs must be a whole number from 1 on, got 0"):
         list(pool.run_articles(checkout, articles, SMOKE, jobs=0))
     assert CliRunner().invoke(main, ["run", "6992", "--jobs", "0"]).exit_code == 2
@@ -172,8 +149,8 @@ def test_bad_numbers_of_jobs_are_refused(checkout):
     assert pool.default_jobs(gib_each=10_000) == 1
 
 
-def test_other_threads_do_not_see_the_backend_of_a_run(checkout):
-    (article,) = write(checkout, a6992="import os; print(os.environ['KERAS_BACKEND'])")
+def test_other_threads_do_not_see_the_backend_of_a_run(checkout, write_chapters):
+    (article,) = write_chapters(a6992="import os; print(os.environ['KERAS_BACKEND'])")
     seen = set()
     stop = threading.Event()
 
@@ -194,8 +171,8 @@ def test_other_threads_do_not_see_the_backend_of_a_run(checkout):
 # -- comparing with another reference -------------------------------------------------------------
 
 
-def test_check_against_a_folder(checkout):
-    write(checkout, a6992="print(profile)", a7076="print('same')")
+def test_check_against_a_folder(checkout, write_chapters):
+    write_chapters(a6992="print(profile)", a7076="print('same')")
     run = CliRunner().invoke
     assert run(main, ["run", "all", "--profile", "smoke"]).exit_code == 0
     reference = checkout / "_build" / "reference"
@@ -203,7 +180,7 @@ def test_check_against_a_folder(checkout):
     options = ["--profile", "smoke", "--against", str(reference)]
     result = run(main, ["check", "all", *options])
     assert result.exit_code == 0, result.output
-    write(checkout, a6992="print(profile + 'er')")
+    write_chapters(a6992="print(profile + 'er')")
     result = run(main, ["check", "all", *options])
     assert result.exit_code == 1, result.output
     assert "6992" in result.output
@@ -222,7 +199,7 @@ def test_budgets_of_the_book_are_kept_in_bounds():
     assert table.keys() == written, "budgets.toml has a row for each written chapter"
 
 
-def test_a_run_over_its_budget_is_named(checkout):
+def test_a_run_over_its_budget_is_named(checkout, write_chapters):
     article = catalogue.load(checkout).article("6992")
     path = checkout / "notebooks" / "budgets.toml"
     path.write_text("[6992]\nsmoke = 4\ndefault = 40\n")

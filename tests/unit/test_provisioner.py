@@ -25,7 +25,7 @@ LAUNCH = [sys.executable, *template.LAUNCHER]
 @pytest.fixture(autouse=True)
 def light(monkeypatch):
     """A template without a framework starts in a second or two."""
-    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.setenv("KEXIAN_PREIMPORT", "ipykernel.kernelapp, matplotlib.pyplot, scipy.linalg")
     for name in ("KEXIAN_FORK", "KEXIAN_THREADS"):
         monkeypatch.delenv(name, raising=False)
 
@@ -248,10 +248,10 @@ def test_a_template_that_does_not_answer_means_a_cold_start_and_a_warning(monkey
 
 def test_a_template_that_does_not_start_is_not_tried_again(monkeypatch):
     templates = provisioner._Templates()
-    monkeypatch.setattr(provisioner.template, "__file__", "/nowhere/template.py")
-    with pytest.raises(provisioner.TemplateError, match="did not start .*No such file"):
-        templates.get(dict(os.environ))
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(provisioner.template, "__file__", "/nowhere/template.py")
+        with pytest.raises(provisioner.TemplateError, match="did not start .*No such file"):
+            templates.get(dict(os.environ))
     with pytest.raises(provisioner.TemplateError, match="ended"):
         templates.get(dict(os.environ))
 

@@ -35,19 +35,11 @@ def notebook(*cells, tags=("parameters",)):
 
 
 @pytest.fixture
-def checkout(tmp_path, monkeypatch):
+def checkout(empty_checkout):
     """A small checkout with one chapter, which prints its profile and seed."""
-    root = tmp_path / "book"
-    (root / "notebooks" / "robustness").mkdir(parents=True)
-    source = (ROOT / "notebooks" / "catalogue.toml").read_text(encoding="utf-8")
-    (root / "notebooks" / "catalogue.toml").write_text(source, encoding="utf-8")
-    (root / "pyproject.toml").write_text("[tool.kexian]\nrepository = ''\n", encoding="utf-8")
-    monkeypatch.chdir(root)
-    monkeypatch.delenv("KEXIAN_BUILD", raising=False)
-    monkeypatch.delenv("KERAS_BACKEND", raising=False)
-    chapter = root / catalogue.load(root).article("7533").path
+    chapter = empty_checkout / catalogue.load(empty_checkout).article("7533").path
     execute.write_notebook(chapter, notebook("print(profile, seed, 2 + 2)"))
-    return root
+    return empty_checkout
 
 
 @pytest.fixture

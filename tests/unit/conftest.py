@@ -1,0 +1,48 @@
+"""A small checkout to run chapters in, and kernels that start quickly."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from kexian_utils import catalogue
+from kexian_utils.runner import execute
+
+ROOT = Path(__file__).resolve().parents[2]
+CATALOGUE = (ROOT / "notebooks" / "catalogue.toml").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def empty_checkout(tmp_path, monkeypatch):
+    """A checkout with the catalogue and no chapter; the current folder during the test."""
+    root = tmp_path / "book"
+    (root / "notebooks").mkdir(parents=True)
+    (root / "notebooks" / "catalogue.toml").write_text(CATALOGUE, encoding="utf-8")
+    (root / "pyproject.toml").write_text("[tool.kexian]\nrepository = ''\n", encoding="utf-8")
+    monkeypatch.chdir(root)
+    for name in ("KEXIAN_BUILD", "KERAS_BACKEND", "KEXIAN_DATA", "KEXIAN_THREADS", "KEXIAN_FORK"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("KEXIAN_PREIMPORT", "ipykernel.kernelapp")  # no framework is needed here
+    return root
+
+
+@pytest.fixture
+def write_chapters(empty_checkout):
+    """Write chapters: write_chapters(a6992="code of its last cell", …); returns their articles."""
+
+    def write(**chapters):
+        articles = [catalogue.load(empty_checkout).article(name[1:]) for name in chapters]
+        for article, code in zip(articles, chapters.values(), strict=True):
+            head = nbformat.v4.new_code_cell(
+                'profile = "default"\nseed = 0', id="head", metadata={"tags": ["parameters"]}
+            )
+            cells = [
+                nbformat.v4.new_markdown_cell("# Prose", id="prose"),
+                head,
+                nbformat.v4.new_code_cell(code, id="code"),
+            ]
+            path = empty_checkout / article.path
+            execute.write_notebook(path, nbformat.v4.new_notebook(cells=cells))
+        return articles
+
+    return write
