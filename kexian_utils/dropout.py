@@ -71,7 +71,7 @@ def noise_groups(
 def dropout_covariance(
     x: np.ndarray, rate: float, noise_shape: Sequence[int | None] | None = None
 ) -> np.ndarray:
-    r"""Covariance of the entries of masked `x` (article 4521, (6)).
+    r"""Covariance of the entries of masked `x` (article 4521, (2)).
 
     :math:`x_ix_j\,r/(1-r)` where entries i and j share their bit, zero elsewhere.
 
@@ -95,7 +95,7 @@ def dropout_covariance(
 def dropout_ridge_solution(
     x: np.ndarray, y: np.ndarray, rate: float, groups: np.ndarray | None = None
 ) -> np.ndarray:
-    r"""Minimiser of the expected squared loss under masks on the inputs (article 4521, (5)).
+    r"""Minimiser of the expected squared loss under masks on the inputs (article 4521, (7)).
 
     Solves :math:`(X^\top X+\frac r{1-r}S)\,w=X^\top y`, where S is the part of :math:`X^\top X`
     whose two columns share a bit (its diagonal if nothing is shared). Of several minimisers the
@@ -129,7 +129,7 @@ def dropout_ridge_solution(
 
 
 def geometric_mean_probs(log_probs: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    r"""Normalised geometric mean of distributions (article 4521, (3)).
+    r"""Normalised geometric mean of distributions (article 4521, (5)).
 
     Args:
         log_probs: logarithms of probabilities, shape ``(members, …, classes)``; logits that are

@@ -132,6 +132,7 @@ def train(
     parameters: Sequence[Any],
     batches: Iterable[tuple],
     learning_rate: float,
+    watch: Callable[[int, list], Any] | None = None,
 ) -> tuple[list[Any], np.ndarray]:
     """Train a stack by Adam, one step per batch.
 
@@ -140,6 +141,7 @@ def train(
         parameters: where to start.
         batches: tuples of the further arguments of `loss`, all of the same shapes.
         learning_rate: of Adam.
+        watch: called after every step with the number of steps made and the parameters.
 
     Returns:
         The parameters after the last step, as tensors, and the losses before each step.
@@ -154,6 +156,8 @@ def train(
     for batch in batches:
         parameters, state, value = step(parameters, state, learning_rate, *batch)
         losses.append(value)
+        if watch is not None:
+            watch(len(losses), parameters)
     if not losses:
         raise ValueError("batches must hold at least one batch, got none")
     return parameters, np.array([ops.convert_to_numpy(value) for value in losses])

@@ -47,9 +47,11 @@ def test_start_has_hes_variance():
 
 
 def test_one_network_trains_as_in_keras():
-    parameters = stacked.he_normal(WIDTHS, rngs())
-    taught, losses = stacked.train(loss, parameters, batches(2), 0.05)
+    parameters, seen = stacked.he_normal(WIDTHS, rngs()), {}
+    taught, losses = stacked.train(loss, parameters, batches(2), 0.05, watch=seen.__setitem__)
     assert losses.shape == (8,)
+    assert list(seen) == list(range(1, 9))
+    assert seen[8] is taught
     for r in range(2):
         model = keras.Sequential(
             [keras.Input((6,))]
