@@ -20,7 +20,10 @@ KINDS = ("theorem", "approximation", "empirical", "advice", "erratum")
 VERDICTS = ("holds", "refuted", "not shown", "quoted", "not run")
 MISSED = "missed"  # what a failing check leaves behind; never in a stored notebook
 
-_PACKAGES = ("tensorflow", "keras", "jax", "torch", "numpy", "scipy", "scikit-learn", "matplotlib")
+_PACKAGES = (
+    *("tensorflow", "keras", "keras-hub", "jax", "torch"),
+    *("numpy", "scipy", "scikit-learn", "matplotlib"),
+)
 
 
 def versions() -> dict[str, str]:

@@ -39,6 +39,7 @@ _jobs = click.option(
 _no_cache = click.option(
     "--no-cache", "--force", "no_cache", is_flag=True, help="Run even if a valid run is there."
 )
+_times = click.option("--times", is_flag=True, help="Say at the end where the processor time went.")
 _scheduler = click.option(
     "--scheduler",
     metavar="ADDRESS",
@@ -93,8 +94,13 @@ def _outcomes(
                 yield outcome
 
 
-def _end(outcomes: Sequence[Outcome]) -> None:
+def _end(outcomes: Sequence[Outcome], times: bool = False) -> None:
     """Exit with the worst code if chapters failed, after saying how many."""
+    if times:
+        from kexian_utils.runner.pool import processor_times
+
+        for name, seconds in processor_times(outcomes).items():
+            click.echo(f"{seconds:8.1f} CPU s  {name}")
     errors = [outcome.error for outcome in outcomes if outcome.error is not None]
     if errors:
         failed = " ".join(o.article.id for o in outcomes if o.error is not None)
@@ -111,6 +117,7 @@ def _end(outcomes: Sequence[Outcome]) -> None:
 @_jobs
 @_no_cache
 @_scheduler
+@_times
 @click.option(
     "--record", is_flag=True, help="After a study run: write the dated record beside the notebook."
 )
@@ -122,6 +129,7 @@ def run(
     seed: int,
     backend: str | None,
     record: bool,
+    times: bool,
     **options: Any,
 ) -> None:
     """Re-execute chapters into the build folder; the stored notebooks are not touched.
@@ -155,7 +163,7 @@ def run(
             text = json.dumps(dated, ensure_ascii=False, indent=1)
             write_text(root.path / article.study_path, text + "\n")
             click.echo(f"wrote {article.study_path}")
-    _end(done)
+    _end(done, times)
 
 
 def _compared(
@@ -174,6 +182,7 @@ def _compared(
 @_jobs
 @_no_cache
 @_scheduler
+@_times
 @click.option(
     "--against",
     metavar="DIR",
@@ -192,6 +201,7 @@ def check(
     profile: str,
     seed: int,
     backend: str | None,
+    times: bool,
     **options: Any,
 ) -> None:
     """Compare a fresh run (default profile, seed 0, TensorFlow) with the stored outputs.
@@ -236,7 +246,7 @@ def check(
             click.echo(f"{article.id} {difference}")
         if not differences:
             click.echo(f"{article.id} {article.slug}: the fresh run says the same.")
-    _end(done)
+    _end(done, times)
     if total:
         click.echo(
             f"kexian: {total} differences; if they are meant, `kexian accept` stores the "

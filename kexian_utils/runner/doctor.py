@@ -25,7 +25,15 @@ def examine(root: Path | None) -> list[dict[str, str]]:
     found = versions()
     rows = [_row(name, version) for name, version in found.items() if name != "python"]
     rows.insert(0, _python())
-    rows += [_backend(), _threads(), _gpu(), _fonts(), _disk(root or Path.cwd()), _encoding()]
+    rows += [
+        _backend(),
+        _threads(),
+        _kernels(),
+        _gpu(),
+        _fonts(),
+        _disk(root or Path.cwd()),
+        _encoding(),
+    ]
     if root:
         rows.append(_lock(root))
     rows += [
@@ -78,6 +86,20 @@ def _threads() -> dict[str, str]:
     return _row(
         "threads", text, f"KEXIAN_THREADS={value} is not a whole number; unset it." if wrong else ""
     )
+
+
+def _kernels() -> dict[str, str]:
+    try:
+        from kexian_utils.runner.execute import kernel_name
+        from kexian_utils.runner.provisioner import KERNEL, forks
+
+        name = kernel_name()
+    except ModuleNotFoundError:
+        return _row("kernels", "none (Jupyter is not installed)")
+    if name == KERNEL:
+        return _row("kernels", "forked from a template that has imported what they need")
+    missing = f"the kernel {KERNEL} is not installed: `make setup`, or install the package again."
+    return _row("kernels", "cold, each imports for itself", missing if forks() else "")
 
 
 def _gpu() -> dict[str, str]:

@@ -5,8 +5,10 @@ Each chapter has a kernel of its own with one thread, so the number of jobs chan
 
 from __future__ import annotations
 
+import json
 import os
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kexian_utils.catalogue import Article
+from kexian_utils.experiment.records import RUN_MIME, outputs
 from kexian_utils.runner import budgets
 from kexian_utils.runner.cache import finished_run, run_key, write_record
 from kexian_utils.runner.errors import USAGE, KexianError
@@ -174,3 +177,36 @@ def _end(running: list[Future]) -> None:
     while unfinished:  # one of them may be about to start a kernel
         end_kernels()
         unfinished = list(wait(unfinished, timeout=0.5).not_done)
+
+
+def processor_times(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """Where the processor time of this process and its kernels went so far, in seconds.
+
+    Ends all templates, because a process is only counted when it has ended. Cells are what the
+    chapters measure themselves, from the end of the imports in their set-up cells on.
+    """
+    import resource
+
+    from kexian_utils.runner.provisioner import end_kernels, usage
+
+    end_kernels()
+    cells = 0.0
+    for outcome in outcomes:
+        if outcome.result is not None and not outcome.result.reused:
+            notebook = json.loads(outcome.result.path.read_text(encoding="utf-8"))
+            runs = [run for _, run in outputs(notebook, RUN_MIME) if run["phase"] == "finish"]
+            cells += sum(run["cpu_seconds"] for run in runs)
+    forked = sum(kernel["cpu_seconds"] for kernel in usage())
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    others = children.ru_utime + children.ru_stime - forked
+    parts = {
+        "cells": cells,
+        "forked kernels, besides their cells": forked - cells if forked else 0.0,
+        "templates: imports": others if forked else 0.0,
+        "cold kernels, besides their cells": 0.0 if forked else others - cells,
+        "this command: messages, comparing, records": time.process_time(),
+    }
+    total = sum(parts.values())
+    return {k: v for k, v in parts.items() if v} | {
+        f"all; {1 - cells / total:.0%} of it is not cells": total
+    }

@@ -18,9 +18,17 @@ from kexian_utils.experiment.records import (
     outputs,
     read_study,
 )
+from kexian_utils.runner import budgets
 from kexian_utils.runner.compare import compare_notebooks, render_differences
 from kexian_utils.runner.errors import KexianError
-from kexian_utils.runner.execute import COMMITTED, Setting, read_notebook, run_notebook
+from kexian_utils.runner.execute import (
+    COMMITTED,
+    Setting,
+    kernel_name,
+    read_notebook,
+    run_notebook,
+)
+from kexian_utils.runner.provisioner import KERNEL, forks
 
 DEFAULT_SEED = 1 + rotation() % 3
 BACKENDS = ("tensorflow", pytest.param("jax", marks=pytest.mark.jax))
@@ -90,6 +98,45 @@ def test_default_at_another_seed(run, article, backend):
     only_once_without_keras(article, backend)
     setting = Setting(COMMITTED.profile, DEFAULT_SEED, backend)
     check_claims(article, run(ROOT / article.path, setting), setting)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("article", ARTICLES)
+def test_smoke_keeps_its_budget(run, article, backend):
+    only_once_without_keras(article, backend)
+    fresh = run(ROOT / article.path, Setting("smoke", SMOKE_SEED, backend))
+    finished = [record for _, record in outputs(fresh, RUN_MIME)][-1]
+    too_long = budgets.exceeded(ROOT, article, finished)
+    assert too_long is None, too_long
+
+
+# ---------------------------------------------------------------------- forked and cold kernels
+
+
+def shown(notebook):
+    """All outputs, to the last digit, but for records of the run and cells that may differ."""
+    found = []
+    for cell in notebook.cells:
+        free = "nbval-ignore-output" in cell.metadata.get("tags", ())
+        if cell.cell_type == "code" and not free:
+            found += [
+                (cell.id, output)
+                for output in cell.outputs
+                if RUN_MIME not in output.get("data", {})
+            ]
+    return found
+
+
+@pytest.mark.parametrize("article", [pytest.param(a, id=a.id) for a in ROTATING])
+def test_a_cold_kernel_says_the_same_in_every_digit(run, article, tmp_path, monkeypatch):
+    path, setting = ROOT / article.path, Setting("smoke", SMOKE_SEED)
+    assert kernel_name(setting) == KERNEL or not forks(), "the kernel is not installed"
+    forked = run(path, setting)
+    monkeypatch.setenv("KEXIAN_FORK", "0")
+    assert kernel_name(setting) == "python3"
+    cold = read_notebook(run_notebook(path, tmp_path / path.name, setting).path)
+    assert len(shown(cold)) > 5
+    assert shown(cold) == shown(forked)
 
 
 # ------------------------------------------------------------------------------------ the study
