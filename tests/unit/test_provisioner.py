@@ -12,6 +12,7 @@ import time
 import warnings
 from pathlib import Path
 
+import nbformat
 import pytest
 from jupyter_client.manager import KernelManager
 
@@ -285,3 +286,42 @@ def test_end_kernels_ends_them_all():
         provisioner.end_kernels()
         assert gone(pid)
         assert not manager.is_alive()
+
+
+# -- by other tools, unchanged --------------------------------------------------------------------
+
+BOOK = {
+    "_config.yml": "title: t\nexecute: {execute_notebooks: force}\n"
+    'sphinx: {config: {nb_kernel_rgx_aliases: {".*": "kexian"}, suppress_warnings: ["*"]}}\n',
+    "_toc.yml": "format: jb-book\nroot: page\n",
+}
+TOOLS = {
+    "papermill": "papermill page.ipynb out/page.ipynb -k kexian",
+    "nbval": "pytest -c /dev/null --rootdir . --nbval-lax --nbval-kernel-name kexian page.ipynb",
+    "jupyter-book": "jupyter_book.cli.main build .",
+}
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_other_tools_use_the_kernel_by_its_name(tool, tmp_path):
+    # Whether it was forked: its parent is a template, not the tool.
+    code = (
+        "from pathlib import Path; import os\n"
+        "Path('parent').write_text(Path(f'/proc/{os.getppid()}/cmdline').read_text())"
+    )
+    page = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_markdown_cell("# Page"), nbformat.v4.new_code_cell(code)],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+    )
+    nbformat.write(page, tmp_path / "page.ipynb")
+    (tmp_path / "out").mkdir()
+    for name, text in BOOK.items():
+        (tmp_path / name).write_text(text)
+    module, *words = TOOLS[tool].split()
+    call = f"import sys; sys.argv[0] = 'tool'; from {module} import main; sys.exit(main())"
+    command = ["-m", module] if tool != "jupyter-book" else ["-c", call]
+    done = subprocess.run(
+        [sys.executable, *command, *words], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert template.__file__ in (tmp_path / "parent").read_text().split("\0")
