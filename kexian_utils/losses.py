@@ -184,8 +184,8 @@ def log_elementary_symmetric(scores: Any, k_max: int) -> Any:
     if isinstance(k_max, bool) or not isinstance(k_max, (int, np.integer)) or not 0 <= k_max <= n:
         raise ValueError(f"k_max must be a whole number from 0 to {n}, got {k_max!r}")
     logs = ops.zeros_like(scores[..., :1])  # grows to k_max + 1 entries: none is ever log 0
-    for i in range(n if k_max else 0):
-        with_class = logs + scores[..., i : i + 1]
+    for score in ops.split(scores, n, axis=-1) if k_max else ():
+        with_class = logs + score
         # Not `logaddexp`, whose derivative is wrong on TensorFlow where both terms are equal.
         sums = ops.logsumexp(ops.stack([logs[..., 1:], with_class[..., :-1]]), axis=0)
         longer = [with_class[..., -1:]] if logs.shape[-1] <= k_max else []
