@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from kexian_utils import catalogue, plots
+from kexian_utils import catalogue
 from kexian_utils.catalogue import PROFILES, Article
 from kexian_utils.experiment import backend as backends
 from kexian_utils.experiment import records
@@ -435,6 +435,8 @@ def start(
         framework = backends.import_keras(name, threads)
         with backends.without_chatter():
             framework.utils.set_random_seed(seed)  # sets TensorFlow's seed on every backend
+    from kexian_utils import plots  # Matplotlib: not for those who only read records
+
     plots.use_style()
     experiment = Experiment(entry, profile, seed, name, threads, _load_study(entry))
     experiment._run_record("start")

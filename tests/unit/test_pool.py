@@ -222,3 +222,13 @@ def test_a_run_over_its_budget_is_named(checkout, write_chapters):
     record = execute.run_path(checkout, article, SMOKE).with_suffix(".json")
     execute.write_text(record, json.dumps({"seconds": 3.5}))
     assert budgets.expected_seconds(checkout, article, SMOKE) == 3.5
+
+
+def test_commands_start_without_what_they_do_not_need():
+    script = (
+        "import sys, kexian_utils.runner.pool, kexian_utils.runner.compare\n"
+        "print({'matplotlib', 'scipy', 'keras', 'papermill'} & set(sys.modules), "
+        "sys.modules['rfc3987_syntax'])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.strip() == "set() None", done.stdout + done.stderr
