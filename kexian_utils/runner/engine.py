@@ -54,6 +54,7 @@ class SeldomSaving(NBClientEngine):
             startup_timeout=start_timeout,
             log_output=log_output,
             log=logger,
+            coalesce_streams=True,  # where a print is cut in two is chance
             **options,
         )
         save = nb_man.save
