@@ -66,6 +66,12 @@ def fix_threads(threads: int) -> None:
     Thread count moves digits, so it is fixed before the frameworks are imported. For libraries
     that are already loaded, their pools are limited at run time.
     """
+    if threads != 1 and os.environ.get("KEXIAN_FORKED"):
+        warnings.warn(
+            "this kernel is a fork of a process that has fixed NumPy to one thread; for more "
+            "threads choose the kernel `python3`.",
+            stacklevel=3,
+        )
     if threads < 1:
         return
     os.environ.update(thread_variables(threads))

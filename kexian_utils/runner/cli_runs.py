@@ -94,6 +94,11 @@ def _outcomes(
                 yield outcome
 
 
+def _no_times_elsewhere(times: bool, options: dict[str, Any]) -> None:
+    if times and options["scheduler"] is not None:
+        raise KexianError("--times counts this machine alone; leave it out with --scheduler.")
+
+
 def _end(outcomes: Sequence[Outcome], times: bool = False) -> None:
     """Exit with the worst code if chapters failed, after saying how many."""
     if times:
@@ -144,6 +149,7 @@ def run(
       kexian run 6992 --profile smoke --seed 7 --backend jax
       kexian run 6992 --profile study --record
     """
+    _no_times_elsewhere(times, options)
     from kexian_utils.experiment.records import study_record
     from kexian_utils.runner.execute import read_notebook, write_text
 
@@ -214,6 +220,7 @@ def check(
       kexian check all
       kexian check all --profile smoke --against _build/runs/smoke-s0-tensorflow --no-cache
     """
+    _no_times_elsewhere(times, options)
     from kexian_utils.runner.execute import COMMITTED
 
     setting = COMMITTED

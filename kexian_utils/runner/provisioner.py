@@ -30,6 +30,7 @@ import tempfile
 import threading
 import warnings
 import weakref
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -277,12 +278,12 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: _templates.running.clear())
 
 
-def forks() -> bool:
-    """Whether kernels are forked here, unless something goes wrong."""
+def forks(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether kernels with this environment are forked, unless something goes wrong."""
     return (
         sys.platform == "linux"
-        and os.environ.get("KEXIAN_FORK", "1") != "0"
-        and os.environ.get("KEXIAN_THREADS", "1") == "1"
+        and environment.get("KEXIAN_FORK", "1") != "0"
+        and environment.get("KEXIAN_THREADS", "1") == "1"
     )
 
 
@@ -314,7 +315,8 @@ class ForkProvisioner(LocalProvisioner):
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         """Fork a kernel; start it cold if that fails (with a warning) or is not wanted."""
         _kernels.add(self)
-        if forks() and cmd[:3] == [sys.executable, *template.LAUNCHER]:
+        wanted = forks(kwargs.get("env") or os.environ)
+        if wanted and cmd[:3] == [sys.executable, *template.LAUNCHER]:
             loop = asyncio.get_running_loop()
             try:
                 self.forked = await loop.run_in_executor(None, _fork, cmd, kwargs)

@@ -280,7 +280,7 @@ def run_kernel(connection: socket.socket, argv: list[str], cwd: str, environment
 
     os.chdir(cwd)
     os.environ.clear()
-    os.environ.update(environment)
+    os.environ.update(environment, KEXIAN_FORKED="1")
     if hasattr(time, "tzset"):
         time.tzset()
     if "numpy.random" in sys.modules:

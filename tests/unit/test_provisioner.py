@@ -153,6 +153,17 @@ def test_it_is_cold_where_that_is_wanted(monkeypatch, name, value):
             assert say(client, "print(6 * 7)") == "42"
 
 
+def test_other_thread_counts_are_cold_or_warned_of():
+    code = "from kexian_utils.experiment.backend import fix_threads; fix_threads({})"
+    with kernel(env=os.environ | {"KEXIAN_THREADS": "2"}) as (manager, client):
+        assert manager.provisioner.forked is None
+        assert say(client, code.format(2)) == ""
+    with kernel() as (manager, client):
+        assert manager.provisioner.forked is not None
+        assert say(client, code.format(1)) == ""
+        assert "fixed NumPy to one thread" in say(client, code.format(0))
+
+
 # -- trouble --------------------------------------------------------------------------------------
 
 
