@@ -12,7 +12,8 @@ Four ways to execute every chapter once more and compare, all in this run, one a
   keeps the executed copies.
 
 The usual ways are given cold kernels and the environment of the project's own kernels. What is
-reported is wall time and the CPU seconds of all processes; the figure shows both.
+reported is wall time, the CPU seconds of all processes, and by how much the machine's free memory
+fell (other programs count, too: let none start or end).
 """
 
 from __future__ import annotations
@@ -23,11 +24,14 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import deque
 from datetime import date
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from kexian_utils import catalogue, plots
 from kexian_utils.experiment.backend import thread_variables
@@ -103,21 +107,13 @@ def measure(chapters: list, profile: str, jobs: int, folder: Path) -> dict[str, 
     compared = timed(lambda: run(nbval, 1, environment))
     two = timed(lambda: run(pair, 2, environment))
     ours = timed(lambda: kexian(chapters, profile, jobs, folder))
-    return {
-        "seconds": {
-            "papermill, then nbval": alone[0] + compared[0],
-            "papermill alone": alone[0],
-            "two papermills at a time": two[0],
-            "kexian check": ours[0],
-        },
-        "cpu_seconds": {
-            "papermill, then nbval": alone[1] + compared[1],
-            "papermill alone": alone[1],
-            "two papermills at a time": two[1],
-            "kexian check": ours[1],
-        },
-        "parts": ours[2],
+    both = [alone[0] + compared[0], alone[1] + compared[1], max(alone[2], compared[2])]
+    found = {
+        name: {way: round(values[place], 1) for way, values in zip(WAYS, ways, strict=True)}
+        for place, name in enumerate(("seconds", "cpu_seconds", "memory_mib"))
+        for ways in [(both, alone, two, ours)]
     }
+    return found | {"parts": ours[3]}
 
 
 def papermill(article: Any, profile: str, folder: Path) -> list[str]:
@@ -166,26 +162,39 @@ def kexian(chapters: list, profile: str, jobs: int, folder: Path) -> dict[str, f
     return {name: float(seconds) for seconds, name in lines}
 
 
-def timed(action: Any) -> tuple[float, float, Any]:
-    """Wall seconds, CPU seconds of the processes that it ran, and what it returned."""
+def timed(action: Any) -> tuple[float, float, float, Any]:
+    """Wall seconds, CPU seconds of the processes that it ran, memory in MiB, what it returned."""
+    free = [psutil.virtual_memory().available]
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(0.25):
+            free.append(psutil.virtual_memory().available)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
     before, started = os.times(), time.perf_counter()
-    result = action()
-    after = os.times()
+    try:
+        result = action()
+    finally:
+        seconds, after = time.perf_counter() - started, os.times()
+        stop.set()
+        watcher.join()
     cpu = after.children_user + after.children_system
     cpu -= before.children_user + before.children_system
-    return time.perf_counter() - started, cpu, result
+    return seconds, cpu, (free[0] - min(free)) / 2**20, result
 
 
 def show(profile: str, found: dict[str, Any]) -> list[str]:
     """Print the table of a profile; the bars that are missed."""
     ours = found["seconds"]["kexian check"]
-    print(f"\n{profile}:\n{'':28} {'wall s':>8} {'CPU s':>8} {'ratio':>7} {'bar':>5}")
+    print(f"\n{profile}:\n{'':28} {'wall s':>8} {'CPU s':>8} {'MiB':>8} {'ratio':>7} {'bar':>5}")
     missed = []
     for way in WAYS:
         ratio, bar = found["seconds"][way] / ours, BARS[profile].get(way)
         print(
             f"{way:28} {found['seconds'][way]:8.1f} {found['cpu_seconds'][way]:8.1f} "
-            f"{ratio:7.2f} {bar or '':>5}"
+            f"{found['memory_mib'][way]:8.0f} {ratio:7.2f} {bar or '':>5}"
         )
         if bar and ratio < bar:
             missed.append(f"{profile}, {way}: {ratio:.2f} times, {bar} wanted")

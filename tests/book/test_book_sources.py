@@ -13,8 +13,11 @@ from standin import CLAIMS, PAGE, notebook, write_standin
 
 from kexian_utils import catalogue
 from kexian_utils.runner import book as books
-from kexian_utils.runner import pages
+from kexian_utils.experiment.records import RUN_MIME, outputs
+from kexian_utils.runner import budgets, pages
+from kexian_utils.runner.cache import finished_run
 from kexian_utils.runner.errors import KexianError
+from kexian_utils.runner.execute import read_notebook
 
 
 def load(path):
@@ -311,3 +314,14 @@ def test_every_chinese_character_has_a_glyph_in_the_book(book):
     han = set(re.findall(rf"[{search.HAN}]", text))
     assert len(han) > 100
     assert not {character for character in han if ord(character) not in glyphs}
+
+
+def test_chapters_keep_their_budgets(book):
+    """Of the runs that the book is built from, where the notebook tests have left them."""
+    too_long = []
+    for article in books.chapters_of(ROOT):
+        run = finished_run(ROOT, article)
+        if run is not None:
+            finished = [r for _, r in outputs(read_notebook(run), RUN_MIME)][-1]
+            too_long.append(budgets.exceeded(ROOT, article, finished))
+    assert set(too_long) <= {None}
