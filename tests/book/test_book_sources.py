@@ -12,8 +12,8 @@ from conftest import ROOT, copy_project
 from standin import CLAIMS, PAGE, notebook, write_standin
 
 from kexian_utils import catalogue
-from kexian_utils.runner import book as books
 from kexian_utils.experiment.records import RUN_MIME, outputs
+from kexian_utils.runner import book as books
 from kexian_utils.runner import budgets, pages
 from kexian_utils.runner.cache import finished_run
 from kexian_utils.runner.errors import KexianError
