@@ -13,6 +13,8 @@ from kexian_utils import catalogue
 CHAPTERS = [a for a in catalogue.load(ROOT).articles if (ROOT / a.path).is_file()]
 ARTICLES = [pytest.param(article, id=article.id) for article in CHAPTERS]
 SMOKE_SEED = 1  # not the committed one
+LATELY = 20  # commits
+IN_TURN = 6  # chapters that take their turn in tests of the checks themselves
 WEEKLY = os.environ.get("KEXIAN_WEEKLY") == "1"
 
 
@@ -23,17 +25,38 @@ def rotation() -> int:
         if not setting.isdecimal():
             raise ValueError(f"KEXIAN_ROTATION must be a whole number, got {setting!r}")
         return int(setting)
+    return int(_git("rev-list", "--count", "HEAD") or 0)
+
+
+def _git(*words: str) -> str:
+    """What git prints, "" without git or in an archive of the source."""
     try:
-        count = subprocess.run(
-            ["git", "rev-list", "--count", "HEAD"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
+        return subprocess.run(
+            ["git", *words], cwd=ROOT, capture_output=True, text=True, check=True
         ).stdout
-    except (OSError, subprocess.CalledProcessError):  # no git: a source archive
-        return 0
-    return int(count)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def touched(chapters: list, commits: int = LATELY) -> list:
+    """The chapters whose notebook or planted mistakes changed lately, or are not committed."""
+    names = _git("log", f"-{commits}", "--name-only", "--format=")
+    names += _git("diff", "--name-only", "HEAD")
+    names += _git("ls-files", "--others", "--exclude-standard")
+    paths = set(names.splitlines())
+    return [
+        article
+        for article in chapters
+        if {article.path.as_posix(), f"tests/notebooks/mutations/{article.id}.toml"} & paths
+    ]
+
+
+def some(chapters: list) -> list:
+    """The chapters for tests of the checks themselves: touched ones and, in turn, the others."""
+    if WEEKLY:
+        return list(chapters)
+    wanted = {article.id for article in (*touched(chapters), *rotating(chapters, IN_TURN))}
+    return [article for article in chapters if article.id in wanted]
 
 
 def rotating(chapters: list, count: int = 2, step: int | None = None) -> list:

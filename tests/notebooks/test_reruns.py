@@ -7,7 +7,17 @@ import sys
 import fixture_notebooks as fixtures
 import nbformat
 import pytest
-from project_notebooks import ARTICLES, CHAPTERS, ROOT, SMOKE_SEED, WEEKLY, rotating, rotation
+from project_notebooks import (
+    ARTICLES,
+    CHAPTERS,
+    ROOT,
+    SMOKE_SEED,
+    WEEKLY,
+    rotating,
+    rotation,
+    some,
+    touched,
+)
 
 from kexian_utils.catalogue import PROFILES
 from kexian_utils.experiment.records import (
@@ -176,7 +186,7 @@ def rehearsal(article):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("article", ARTICLES)
+@pytest.mark.parametrize("article", [pytest.param(a, id=a.id) for a in some(CHAPTERS)])
 def test_full_is_rehearsed_on_generated_data(article, tmp_path):
     parameters = rehearsal(article)
     assert parameters, "metadata.kexian.rehearsal must say how `full` runs without a GPU"
@@ -299,6 +309,22 @@ def test_no_alarm_while_another_core_is_busy(article, tmp_path):
 
 
 # ------------------------------------------------------------------------------------- rotation
+
+
+def test_what_was_touched_is_never_left_to_its_turn(monkeypatch):
+    import project_notebooks
+
+    chapters = CHAPTERS[:3]
+    log = {"log": f"{chapters[1].path.as_posix()}\nREADME.md\n", "diff": "", "ls-files": ""}
+    monkeypatch.setattr(project_notebooks, "_git", lambda *words: log.get(words[0], "7"))
+    assert touched(chapters) == [chapters[1]]
+    log["ls-files"] = f"tests/notebooks/mutations/{chapters[2].id}.toml\n"
+    assert touched(chapters) == chapters[1:]
+    monkeypatch.setattr(project_notebooks, "WEEKLY", False)
+    monkeypatch.setattr(project_notebooks, "IN_TURN", 0)
+    assert some(chapters) == chapters[1:]
+    monkeypatch.setattr(project_notebooks, "WEEKLY", True)
+    assert some(chapters) == chapters
 
 
 def test_rotation_reaches_every_chapter_equally_often():
