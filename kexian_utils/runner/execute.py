@@ -155,16 +155,23 @@ def kernel_variables(backend: str) -> dict[str, str]:
     }
 
 
-def kernel_name(setting: Setting = COMMITTED) -> str:
+def kernel_name(setting: Setting = COMMITTED, variables: dict[str, str] | None = None) -> str:
     """The kernel that runs a notebook: a forked one, or the usual one where that is missing.
 
-    The profile `full` uses all threads, which a template would have fixed to one.
+    The profile `full` uses all threads, which a template would have fixed to one, unless
+    KEXIAN_THREADS asks for one thread.
+
+    Args:
+        setting: profile, seed and backend.
+        variables: environment variables of the kernel besides those of this process.
     """
+    environment = os.environ | (variables or {})
     from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 
     from kexian_utils.runner.provisioner import KERNEL, forks
 
-    if setting.profile != "full" and forks():
+    one_thread = setting.profile != "full" or environment.get("KEXIAN_THREADS") == "1"
+    if one_thread and forks(environment):
         with contextlib.suppress(NoSuchKernel):
             return KernelSpecManager().get_kernel_spec(KERNEL) and KERNEL
     return "python3"
@@ -222,7 +229,7 @@ def run_notebook(
             str(partial),
             parameters=changed,
             engine_name=engine.NAME,
-            kernel_name=kernel_name(setting),
+            kernel_name=kernel_name(setting, variables),
             language="python",
             # Not papermill's `cwd`, which moves the whole process: others may run beside.
             resources={"metadata": {"path": str(path.parent)}},

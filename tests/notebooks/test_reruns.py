@@ -192,7 +192,13 @@ def test_full_is_rehearsed_on_generated_data(article, tmp_path):
     assert parameters, "metadata.kexian.rehearsal must say how `full` runs without a GPU"
     path = ROOT / article.path
     try:
-        result = run_notebook(path, tmp_path / path.name, Setting("full"), parameters=parameters)
+        result = run_notebook(
+            path,
+            tmp_path / path.name,
+            Setting("full"),
+            parameters=parameters,
+            variables={"KEXIAN_THREADS": "1"},  # a fork will do
+        )
     except KexianError as error:
         pytest.fail(str(error), pytrace=False)
     check_claims(article, read_notebook(result.path), Setting("full"))

@@ -67,6 +67,7 @@ def project(tmp_path):
     variables = {MARK: mark, "NOTES": str(tmp_path / "notes"), "PYTHONPATH": str(fixtures.ROOT)}
     variables = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")} | variables
     variables.pop("OMP_NUM_THREADS", None)
+    variables["KEXIAN_PREIMPORT"] = "ipykernel.kernelapp"  # no framework is needed here
 
     def start(*options):
         return subprocess.Popen(
@@ -140,7 +141,10 @@ def test_the_book_has_a_phase_of_its_own(project):
     ]
 
 
-SLEEP = "import pathlib, time\npathlib.Path('{there}').touch()\ntime.sleep(600)"
+SLEEP = (
+    "import os, pathlib, time\npathlib.Path('{there}.part').write_text(str(os.getpid()))\n"
+    "os.rename('{there}.part', '{there}')\ntime.sleep(600)"
+)
 
 
 @pytest.mark.parametrize("how", ["a worker is killed", "Ctrl-C"])
@@ -153,9 +157,10 @@ def test_no_kernel_is_left_behind(project, how):
     if how == "Ctrl-C":
         run.send_signal(signal.SIGINT)
     else:
-        kernels = [p for p in processes(project.mark) if "ipykernel_launcher" in p.cmdline()]
-        (sleeping,) = [p for p in kernels if p.cmdline()][:1]
-        sleeping.parent().kill()
+        kernel = psutil.Process(int(there.read_text()))
+        template = kernel.parent()
+        assert "template.py" in " ".join(template.cmdline())
+        template.parent().kill()
     output = run.communicate(timeout=60)[0]
     assert run.returncode == (2 if how == "Ctrl-C" else 1), output
     wait_until(lambda: not processes(project.mark), 15)

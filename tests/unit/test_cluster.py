@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,7 @@ def test_a_cluster_without_workers_is_refused(checkout, write_chapters):
                 lambda: CliRunner().invoke(main, ["run", "6992", "--scheduler", scheduler.address]),
             )
 
-    result = asyncio.run(serve())
+    with ThreadPoolExecutor(1) as thread:  # this one may have a loop already, of the browser
+        result = thread.submit(lambda: asyncio.run(serve())).result()
     assert result.exit_code == 3, result.output
     assert "has no workers" in result.stderr
