@@ -147,6 +147,20 @@ def _uses(item: pytest.Item, fixture: str) -> bool:
     return fixture in getattr(item, "fixturenames", ())
 
 
+def kind(name: str) -> str:
+    """What a group of this name is for."""
+    known = {
+        ".ipynb": "every chapter: default, compared",
+        "test_mutations": "chapters in turn: planted mistakes",
+        "test_full_": "chapters in turn: full, rehearsed",
+        "test_default_": "two chapters: default at another seed",
+        ":reruns": "every chapter: smoke on both backends, cold and disturbed",
+        ":test_": "every chapter: other tests",
+        "tests/": "tests in " + "/".join(name.split("/")[:2]),
+    }
+    return next((words for part, words in known.items() if part in name), name)
+
+
 class _Times:
     """Adds up the seconds of each group and lists the slowest."""
 
@@ -166,3 +180,9 @@ class _Times:
         terminalreporter.section(f"slowest groups, of {total:.0f} s in {len(self.seconds)}")
         for name, seconds in slowest:
             terminalreporter.line(f"{seconds:7.1f} s  {name}")
+        kinds: dict[str, float] = {}
+        for name, seconds in self.seconds.items():
+            kinds[kind(name)] = kinds.get(kind(name), 0.0) + seconds
+        terminalreporter.section("by kind")
+        for name, seconds in sorted(kinds.items(), key=lambda item: -item[1]):
+            terminalreporter.line(f"{seconds:7.0f} s  {name}")
