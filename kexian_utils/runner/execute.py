@@ -272,8 +272,15 @@ def run_notebook(
             "missing.",
             ENVIRONMENT,
         ) from error
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    return RunResult(output, time.perf_counter() - started, False, peak)
+    return RunResult(output, time.perf_counter() - started, False, _peak_mib())
+
+
+def _peak_mib() -> float:
+    """Peak memory of the largest kernel so far: forked ones are children of their template."""
+    from kexian_utils.runner.provisioner import usage
+
+    cold = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    return max([cold, *(kernel["peak_mib"] for kernel in usage())])
 
 
 def failed_path(output: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -318,10 +319,13 @@ def test_every_chinese_character_has_a_glyph_in_the_book(book):
 
 def test_chapters_keep_their_budgets(book):
     """Of the runs that the book is built from, where the notebook tests have left them."""
-    too_long = []
-    for article in books.chapters_of(ROOT):
-        run = finished_run(ROOT, article)
-        if run is not None:
-            finished = [r for _, r in outputs(read_notebook(run), RUN_MIME)][-1]
-            too_long.append(budgets.exceeded(ROOT, article, finished))
-    assert set(too_long) <= {None}
+    chapters = books.chapters_of(ROOT)
+    runs = {article: run for article in chapters if (run := finished_run(ROOT, article))}
+    if not runs:
+        pytest.skip("no chapter has been executed here")
+    if os.environ.get("CI"):  # where the notebook tests go before
+        assert runs.keys() == set(chapters)
+    for article, run in runs.items():
+        finished = [r for _, r in outputs(read_notebook(run), RUN_MIME)][-1]
+        too_long = budgets.exceeded(ROOT, article, finished)
+        assert too_long is None, too_long

@@ -131,6 +131,20 @@ def test_the_number_of_jobs_changes_no_digit(checkout, write_chapters):
     assert len(set(said[0])) == 3
 
 
+def test_the_memory_of_a_forked_kernel_counts(checkout, write_chapters):
+    (article,) = write_chapters(a6992="data = b'1' * 2**29; print(len(data))")
+    output = checkout / "out.ipynb"
+    command = (
+        "import sys; from pathlib import Path\n"
+        "from kexian_utils.runner.execute import Setting, run_notebook\n"
+        "path, output = map(Path, sys.argv[1:])\n"
+        "print(run_notebook(path, output, Setting('smoke')).peak_mib)"
+    )  # in a process of its own, which has had no other children
+    arguments = [sys.executable, "-c", command, str(checkout / article.path), str(output)]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert 512 < float(done.stdout.split()[-1]) < 1024
+
+
 def test_with_a_gpu_it_is_one_at_a_time(checkout, write_chapters, monkeypatch):
     code = "import time; print(time.time()); time.sleep(1); print(time.time())"
     articles = write_chapters(a6992=code, a7076=code)
@@ -203,15 +217,25 @@ def test_a_run_over_its_budget_is_named(checkout, write_chapters):
     article = catalogue.load(checkout).article("6992")
     path = checkout / "notebooks" / "budgets.toml"
     path.write_text("[6992]\nsmoke = 4\ndefault = 40\n")
-    run = {"profile": "smoke", "cpu_seconds": 7.9}
+    run = {"profile": "smoke", "cpu_seconds": 7.9, "backend": "tensorflow"}
     assert budgets.exceeded(checkout, article, run) is None
     assert "allows 4" in budgets.exceeded(checkout, article, run | {"cpu_seconds": 8.1})
     assert budgets.exceeded(checkout, article, run | {"profile": "full"}) is None
+    assert "allows 4" in budgets.exceeded(
+        checkout, article, run | {"cpu_seconds": 8.1, "backend": "jax"}
+    )
+    path.write_text("[6992]\nsmoke = 4\nsmoke-jax = 5\ndefault = 40\n")
+    assert "allows 4" in budgets.exceeded(checkout, article, run | {"cpu_seconds": 8.1})
+    on_jax = run | {"backend": "jax"}
+    assert budgets.exceeded(checkout, article, on_jax | {"cpu_seconds": 9.9}) is None
+    assert "allows 5" in budgets.exceeded(checkout, article, on_jax | {"cpu_seconds": 10.1})
     with pytest.raises(KexianError, match="no budget for 7076"):
         budgets.exceeded(checkout, catalogue.load(checkout).article("7076"), run)
     for text, message in (
         ("[6992]\nsmoke = 400\ndefault = 1\n", "must lie between"),
         ("[6992]\nsmoke = 4\n", "needs the entries"),
+        ("[6992]\nsmoke = 4\ndefault = 4\nsmoke-torch = 4\n", "needs the entries"),
+        ("[6992]\nsmoke = 4\ndefault = 4\nsmoke-jax = 400\n", "must lie between"),
         ("[6992\n", "cannot be read"),
     ):
         path.write_text(text)
