@@ -45,7 +45,9 @@ def he_normal(widths: Sequence[int], rngs: Sequence[np.random.Generator]) -> lis
     return parameters
 
 
-def mlp_logits(parameters: Sequence[Any], x: Any, masks: Sequence[Any] = ()) -> Any:
+def mlp_logits(
+    parameters: Sequence[Any], x: Any, masks: Sequence[Any] = (), negative_slope: float = 0.0
+) -> Any:
     """Outputs of a stack of ReLU networks, before any softmax.
 
     Args:
@@ -53,6 +55,7 @@ def mlp_logits(parameters: Sequence[Any], x: Any, masks: Sequence[Any] = ()) -> 
         x: inputs, shape ``(R, batch, in)``, or ``(1, batch, in)`` for the same to all.
         masks: what the hidden layers are multiplied by, in order, each broadcast to
             ``(R, batch, hidden)``; layers without a mask are left as they are.
+        negative_slope: of the activation below 0; 0.2 makes it the leaky ReLU of many critics.
 
     Returns:
         Shape ``(R, batch, out)``.
@@ -63,7 +66,8 @@ def mlp_logits(parameters: Sequence[Any], x: Any, masks: Sequence[Any] = ()) -> 
     for i in range(layers):
         hidden = ops.matmul(hidden, parameters[2 * i]) + parameters[2 * i + 1]
         if i < layers - 1:
-            hidden = ops.relu(hidden)
+            active = ops.relu(hidden)
+            hidden = active - negative_slope * ops.relu(-hidden) if negative_slope else active
             if i < len(masks):
                 hidden = hidden * masks[i]
     return hidden
@@ -109,6 +113,7 @@ def adam_step(
     """
     from keras import ops
 
+    # Not Keras's `stateless_apply`: on TensorFlow it does not run inside a compiled function.
     evaluate = autodiff.value_and_gradient(function)
 
     def step(parameters: list, state: list, learning_rate: Any, *args: Any) -> tuple:

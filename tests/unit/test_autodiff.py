@@ -1,8 +1,5 @@
 """Derivatives against closed forms; the file runs on TensorFlow, and once more on JAX."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,20 +10,7 @@ from keras import layers, ops  # noqa: E402
 
 from kexian_utils import autodiff  # noqa: E402
 
-BACKEND = keras.backend.backend()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def double_precision():
-    if BACKEND == "jax":
-        import jax
-
-        before = jax.config.jax_enable_x64
-        jax.config.update("jax_enable_x64", True)
-        yield
-        jax.config.update("jax_enable_x64", before)
-    else:
-        yield
+pytestmark = pytest.mark.usefixtures("float64_on_jax")
 
 
 def array(value):
@@ -199,15 +183,5 @@ def test_other_backends_are_refused_with_the_remedy(monkeypatch):
 
 
 @pytest.mark.jax
-@pytest.mark.skipif(BACKEND == "jax", reason="this is the run on JAX")
-def test_the_same_on_jax():
-    here = Path(__file__).parent
-    files = [str(here / name) for name in ("test_autodiff.py", "test_layers.py")]
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files],
-        env={**os.environ, "KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-1000:]
+def test_the_same_on_jax(again_on_jax):
+    again_on_jax(str(Path(__file__).with_name("test_layers.py")))

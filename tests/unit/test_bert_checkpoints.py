@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -19,8 +17,6 @@ from kexian_utils.bert import checkpoints
 from kexian_utils.bert.checkpoints import Checkpoint, write_safetensors
 from kexian_utils.bert.encoder import encode
 from kexian_utils.bert.precision import double_precision
-
-BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -354,17 +350,7 @@ def test_minilm_address_is_that_of_the_lock_file():
     assert f"sha256:{checkpoints.MINILM_WHEEL_SHA256}" in lock
 
 
-@pytest.mark.skipif(BACKEND == "jax", reason="this is the run on JAX")
 @pytest.mark.jax
-def test_the_same_on_jax():
+def test_the_same_on_jax(again_on_jax):
     pytest.importorskip("keras_hub")
-    pytest.importorskip("jax")
-    chosen = "float64 or pooler or (obeys and tanh) or (masked_lm and gelu)"
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", chosen, __file__],
-        env={**os.environ, "KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-1000:]
+    again_on_jax("-k", "float64 or pooler or (obeys and tanh) or (masked_lm and gelu)")

@@ -1,11 +1,7 @@
 """Enlarged models against the small ones; the file runs on TensorFlow, and once more on JAX."""
 
 import functools
-import os
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -564,17 +560,9 @@ def test_ties_are_broken_only_where_there_are_twins():
         np.testing.assert_array_equal(weight.numpy(), value)
 
 
-@pytest.mark.skipif(BACKEND == "jax", reason="this is the run on JAX")
 @pytest.mark.jax
-def test_the_same_on_jax():
+def test_the_same_on_jax(again_on_jax):
     # Nearly all of the time goes into compiling small functions, which need no optimisation.
-    flags = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-    flags = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__))],
-        env={**os.environ, "KERAS_BACKEND": "jax", "XLA_FLAGS": flags},
-        capture_output=True,
-        text=True,
-        timeout=600,
+    again_on_jax(
+        xla_flags="--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
     )
-    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-1000:]

@@ -2,10 +2,6 @@
 
 import functools
 import gc
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -142,14 +138,6 @@ def test_inserted_block(after, dtype):
         assert result[bar] <= DEPTH[dtype]
 
 
-@pytest.mark.skipif(BACKEND == "jax", reason="this is the run on JAX")
 @pytest.mark.jax
-def test_the_same_on_jax():
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__))],
-        env={**os.environ, "KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
-    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-1000:]
+def test_the_same_on_jax(again_on_jax):
+    again_on_jax()

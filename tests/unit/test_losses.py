@@ -1,10 +1,6 @@
 """Losses for many labels against double sums, brute force, Keras's own losses and SciPy."""
 
 import itertools
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,25 +11,12 @@ from keras import ops  # noqa: E402
 
 from kexian_utils import autodiff, losses  # noqa: E402
 
-BACKEND = keras.backend.backend()
+pytestmark = pytest.mark.usefixtures("float64_on_jax")
 
 rng = np.random.default_rng(0)
 SCORES = 3 * rng.normal(size=(40, 6))
 LABELS = rng.integers(0, 2, size=(40, 6))  # of integer dtype, some rows all 0 or all 1
 LABELS[0], LABELS[1] = 0, 1
-
-
-@pytest.fixture(autouse=True, scope="module")
-def double_precision():
-    if BACKEND == "jax":
-        import jax
-
-        before = jax.config.jax_enable_x64
-        jax.config.update("jax_enable_x64", True)
-        yield
-        jax.config.update("jax_enable_x64", before)
-    else:
-        yield
 
 
 def array(value):
@@ -264,13 +247,5 @@ def test_bad_arguments():
 
 
 @pytest.mark.jax
-@pytest.mark.skipif(BACKEND == "jax", reason="this is the run on JAX")
-def test_the_same_on_jax():
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__))],
-        env={**os.environ, "KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-1000:]
+def test_the_same_on_jax(again_on_jax):
+    again_on_jax()
