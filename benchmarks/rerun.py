@@ -1,6 +1,8 @@
 """How long it takes to know which statements still hold, beside the usual ways.
 
     .venv/bin/python benchmarks/rerun.py [--profile smoke] [--output FILE.json] [--figure FILE.svg]
+    .venv/bin/python benchmarks/rerun.py --output benchmarks/rerun.json \\
+        --figure benchmarks/rerun.svg --report benchmarks/README.md      # what is committed here
 
 Four ways to execute every chapter once more and compare, all in this run, one after the other:
 
@@ -13,7 +15,8 @@ Four ways to execute every chapter once more and compare, all in this run, one a
 
 The usual ways are given cold kernels and the environment of the project's own kernels. What is
 reported is wall time, the CPU seconds of all processes, and by how much the machine's free memory
-fell (other programs count, too: let none start or end).
+fell (other programs count, too: let none start or end). Profiles may be measured one at a time into
+the same file. With `--show FILE.json` nothing is measured: figure and report are made from that.
 """
 
 from __future__ import annotations
@@ -45,6 +48,7 @@ WAYS = {
     "two papermills at a time": "one thread each, nothing compared",
     "kexian check": "executed once, compared, copies kept",
 }
+MARKS = ("<!-- rerun -->", "<!-- /rerun -->")
 BARS = {  # how many times faster `kexian check` has to be
     "smoke": {"papermill, then nbval": 4, "papermill alone": 2.5, "two papermills at a time": 2},
     "default": {
@@ -63,7 +67,27 @@ def main() -> int:
     parser.add_argument("--chapters", nargs="*", help="ids; default: all that are written")
     parser.add_argument("--output", type=Path, help="JSON file for the numbers")
     parser.add_argument("--figure", type=Path, help="SVG file for the picture")
+    parser.add_argument("--report", type=Path, help="Markdown file whose table is to be replaced")
+    parser.add_argument("--show", type=Path, help="a JSON file measured before: measure nothing")
     options = parser.parse_args()
+    if options.show:
+        record = json.loads(options.show.read_text(encoding="utf-8"))
+        missed = [
+            line for name in record["profiles"] for line in show(name, record["profiles"][name])
+        ]
+    else:
+        record, missed = measure_all(options)
+    if options.figure:
+        draw(record, options.figure)
+    if options.report:
+        options.report.write_text(
+            with_table(options.report.read_text(encoding="utf-8"), record), encoding="utf-8"
+        )
+    return int(bool(missed))
+
+
+def measure_all(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+    """Measure the wanted profiles and write the record; it, and the bars that are missed."""
     chapters = [
         article
         for article in catalogue.load(ROOT).articles
@@ -78,6 +102,10 @@ def main() -> int:
         "chapters": [article.id for article in chapters],
         "profiles": {},
     }
+    if options.output and options.output.is_file():
+        before = json.loads(options.output.read_text(encoding="utf-8"))
+        if all(before[key] == record[key] for key in record.keys() - {"date", "profiles"}):
+            record["profiles"] = before["profiles"]
     missed = []
     for profile in options.profile or list(BARS):
         with tempfile.TemporaryDirectory(prefix="kexian-rerun-") as folder:
@@ -86,9 +114,7 @@ def main() -> int:
         missed += show(profile, found)
         if options.output:  # after each profile: the next may be interrupted
             options.output.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    if options.figure:
-        draw(record, options.figure)
-    return int(bool(missed))
+    return record, missed
 
 
 def measure(chapters: list, profile: str, jobs: int, folder: Path) -> dict[str, Any]:
@@ -203,6 +229,43 @@ def show(profile: str, found: dict[str, Any]) -> list[str]:
     for line in missed:
         print("missed:", line)
     return missed
+
+
+def table(record: dict[str, Any]) -> str:
+    """The record in Markdown."""
+    lines = [
+        "| profile | way | wall s | CPU s | memory, MiB | `kexian check` is faster by |",
+        "|:--|:--|--:|--:|--:|--:|",
+    ]
+    for profile, found in record["profiles"].items():
+        ours = found["seconds"]["kexian check"]
+        for way, seconds in found["seconds"].items():
+            faster = f"{seconds / ours:.1f}" if way != "kexian check" else ""
+            cpu, memory = found["cpu_seconds"][way], found["memory_mib"][way]
+            lines.append(
+                f"| {profile} | {way} | {seconds:.0f} | {cpu:.0f} | {memory:.0f} | {faster} |"
+            )
+    other = [
+        f"{name.split('; ')[1].split('%')[0]}% in `{profile}`"
+        for profile, found in record["profiles"].items()
+        for name in found["parts"]
+        if "is not cells" in name
+    ]
+    return (
+        "\n".join(lines) + f"\n\n{len(record['chapters'])} chapters, {record['cores']} cores, "
+        f"{record['processor']}, {record['date']}; the numbers, with versions, are in "
+        f"`rerun.json`. Of our processor time this much is not spent in cells: {'; '.join(other)}."
+    )
+
+
+def with_table(text: str, record: dict[str, Any]) -> str:
+    """The text with its table replaced (SystemExit if it has no place for one)."""
+    try:
+        before, rest = text.split(MARKS[0])
+        _, after = rest.split(MARKS[1])
+    except ValueError:
+        raise SystemExit(f"the report needs the lines {MARKS[0]} and {MARKS[1]}, once") from None
+    return f"{before}{MARKS[0]}\n\n{table(record)}\n\n{MARKS[1]}{after}"
 
 
 def draw(record: dict[str, Any], path: Path) -> None:
