@@ -62,6 +62,13 @@
     return problems;
   },
 
+  // Of our own pages; a reader's notebook may have wider formulas, which scroll.
+  formulas: () => [...document.querySelectorAll('div.math')].flatMap((box) => {
+    const formula = box.querySelector('mjx-container');
+    const wide = Math.max(box.scrollWidth, formula ? formula.scrollWidth : 0);
+    return wide > box.clientWidth + 1 ? [`a formula is ${wide} wide in a box of ${box.clientWidth}`] : [];
+  }),
+
   images: () => [...document.images].filter((image) => !image.closest('.kx-hidden')).flatMap((image) => {
     const name = (image.getAttribute('src') || '').slice(0, 60), problems = [];
     if (!(image.getAttribute('alt') || '').trim()) problems.push('no alternative text: ' + name);

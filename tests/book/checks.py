@@ -69,13 +69,20 @@ def visit(browser, url, *, width=1280, scheme="light", **options):
         context.close()
 
 
-def look(page, *, colours=True):
+def look(page, looks=LOOKS):
     """All problems of the page as it is shown now."""
-    looks = LOOKS if colours else LOOKS[:-1]
     return [problem for name in looks for problem in ask(page, name)]
 
 
-def look_everywhere(browser, url):
+def resize(page, width):
+    """Make the window so wide, and wait until the page has answered."""
+    page.set_viewport_size({"width": width, "height": 900})
+    page.wait_for_timeout(60)
+    frame = "new Promise(requestAnimationFrame)"
+    page.evaluate(f"async () => {{ await {frame}; await {frame}; }}")
+
+
+def look_everywhere(browser, url, looks=LOOKS):
     """All problems of a page on a phone and on a screen, in light and dark."""
     with visit(browser, url) as (page, problems):
         for scheme in SCHEMES:
@@ -83,8 +90,7 @@ def look_everywhere(browser, url):
             # Colours fade over; the end counts.
             page.add_style_tag(content="* { transition: none !important; }")
             for width in WIDTHS:
-                page.set_viewport_size({"width": width, "height": 900})
-                page.wait_for_timeout(60)
+                resize(page, width)
                 where = f"[{width}, {scheme}] "
-                problems += [where + problem for problem in look(page)]
+                problems += [where + problem for problem in look(page, looks)]
         return list(problems)

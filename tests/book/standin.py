@@ -19,6 +19,7 @@ ARTICLE = "8397"
 PAGE = "transformers/rope-2d"
 CODE = "answer = 6 * 7\nprint(answer)"
 WIDE = "+".join(f"a_{{{i}}}" for i in range(40))
+FITTING = WIDE[: WIDE.index("+a_{8}")]  # on a screen, and smaller on a phone
 HEADLINE = "The angle is kept to **3 parts in 1000** ($\\theta$ from 1 to 2)."
 
 TEXT = f"""# Rotary position embedding in two dimensions
@@ -32,6 +33,8 @@ $$f(\\theta)\\le {WIDE}\\tag{{1}}$$
 a&={WIDE}\\tag{{2}}\\\\
 &\\le b\\tag{{3}}
 \\end{{align*}}
+
+$$g(\\omega)\\le {FITTING}\\tag{{4}}$$
 
 An inline formula ${WIDE}$ that is wide, and `{"a_long_name_" * 12}` in code.
 

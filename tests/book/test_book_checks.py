@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from checks import look_everywhere
+from checks import LOOKS, look_everywhere
 from conftest import ROOT
 
 pytestmark = pytest.mark.browser
@@ -25,7 +25,7 @@ def place(tmp_path_factory, serve):
 def problems(browser, place, body, head=""):
     folder, address = place
     (folder / "page.html").write_text(PAGE.format(head=head, body=body), encoding="utf-8")
-    return look_everywhere(browser, f"{address}/page.html")
+    return look_everywhere(browser, f"{address}/page.html", (*LOOKS, "formulas"))
 
 
 def test_a_sound_page_has_no_problem(browser, place):
@@ -59,6 +59,7 @@ def test_a_sound_page_has_no_problem(browser, place):
             "\\[" + "x+" * 400 + "1\\tag{1}\\]</div>",
             MATHJAX,
         ),
+        ("a formula is", '<div class="math">\\[' + "x+" * 400 + "1\\]</div>", MATHJAX),
         ("unknown command", '<span class="math">\\(\\nosuchthing x\\)</span>', MATHJAX),
         ("not rendered", '<span class="math">\\(x\\)</span>', ""),
         ("left as source", "<p>where $\\lambda x$ is</p>", ""),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from checks import ask, look, look_everywhere, visit
+from checks import LOOKS, ask, look, look_everywhere, resize, visit
 from conftest import ROOT
 from standin import CLAIMS, CODE, PAGE
 
@@ -31,7 +31,20 @@ CHAPTERS = tuple(f"{article.part}/{article.slug}" for article in chapters_of(ROO
 
 @pytest.mark.parametrize("page", [*FIXED, *PARTS, *CHAPTERS])
 def test_a_page_is_whole_on_phone_and_screen_in_light_and_dark(page, browser, address):
-    assert look_everywhere(browser, f"{address}/{page}.html") == []
+    looks = (*LOOKS, "formulas")
+    assert look_everywhere(browser, f"{address}/{page}.html", looks) == []
+
+
+def test_a_formula_too_wide_for_a_phone_is_set_smaller_and_grows_again(browser, small_address):
+    size = "node => parseFloat(getComputedStyle(node).fontSize)"
+    with visit(browser, f"{small_address}/{PAGE}.html") as (shown, _):
+        wide = shown.locator("div.math mjx-container").filter(has_text="ω")
+        large = wide.evaluate(size)
+        resize(shown, 375)
+        assert 0.7 * large < wide.evaluate(size) < 0.95 * large
+        assert wide.evaluate("node => node.scrollWidth <= node.parentElement.clientWidth")
+        resize(shown, 1280)
+        assert wide.evaluate(size) == large
 
 
 def test_every_page_of_the_book_is_looked_at(book):
@@ -53,7 +66,7 @@ def test_a_full_chapter_is_whole_everywhere(page, browser, small_address):
 @pytest.mark.parametrize("page", ["index", "notation", "ledger", "search", *CHAPTERS[:1]])
 def test_pages_work_from_a_file(page, browser, book):
     with visit(browser, (book / f"{page}.html").as_uri()) as (shown, problems):
-        assert problems + look(shown, colours=False) == []
+        assert problems + look(shown, LOOKS[:-1]) == []
 
 
 # -- search -------------------------------------------------------------------------------------
