@@ -160,7 +160,8 @@ class Template:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=environment,
+                # TensorFlow reads it once. Set as in experiment.backend, for cold kernels.
+                env={"TF_CPP_MIN_LOG_LEVEL": "2", **environment},
                 start_new_session=True,
             )
         timer = threading.Timer(START_SECONDS, self.process.kill)
