@@ -99,6 +99,16 @@ def test_one_input_serves_all_networks():
     np.testing.assert_allclose(shared, ops.convert_to_numpy(copied), atol=1e-6)
 
 
+def test_leaky_units_are_keras_leaky_relu():
+    first, bias, last, end = parameters = stacked.he_normal((6, 5, 2), rngs())
+    bias += np.linspace(-1, 1, 5, dtype="float32")
+    x = np.random.default_rng(1).normal(size=(2, 7, 6)).astype("float32")
+    expected = layers.LeakyReLU(0.2)(ops.matmul(x, first) + bias)
+    found = stacked.mlp_logits(parameters, x, negative_slope=0.2)
+    np.testing.assert_allclose(found, ops.matmul(expected, last) + end, atol=1e-5)
+    assert np.abs(found - stacked.mlp_logits(parameters, x)).max() > 0.01
+
+
 def test_no_batches():
     with pytest.raises(ValueError, match="batches must hold at least one"):
         stacked.train(loss, stacked.he_normal(WIDTHS, rngs()), [], 0.1)
