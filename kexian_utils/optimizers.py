@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from numbers import Integral
 from typing import Any
 
 import keras
@@ -75,9 +76,11 @@ def _weight(value: float) -> float:
 
 
 def _steps(value: Any, least: int = 1) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"accumulation_steps must be an integer of at least {least}, got {value}")
-    return value
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ValueError(
+            f"accumulation_steps must be an integer of at least {least}, got {value!r}"
+        )
+    return int(value)
 
 
 @keras.saving.register_keras_serializable(package="kexian_utils")
@@ -157,8 +160,12 @@ def compiled_apply(
         step = tf.function(lambda gradients: optimizer.apply(gradients, variables))
 
         def apply(gradients: Sequence[Any]) -> None:
-            step([ops.convert_to_tensor(g, dtype=v.dtype) if not isinstance(g, tf.IndexedSlices)
-                  else g for g, v in zip(gradients, variables, strict=True)])  # fmt: skip
+            step(
+                [
+                    g if isinstance(g, tf.IndexedSlices) else ops.convert_to_tensor(g, v.dtype)
+                    for g, v in zip(gradients, variables, strict=True)
+                ]
+            )
 
         return apply
     if backend != "jax":
@@ -174,8 +181,8 @@ def compiled_apply(
         ]
         state = [v.value for v in optimizer.variables]
         moved, state = stateless(state, gradients, [v.value for v in variables])
-        for variable, value in zip([*variables, *optimizer.variables], [*moved, *state],
-                                   strict=True):  # fmt: skip
+        changed = [*variables, *optimizer.variables]
+        for variable, value in zip(changed, [*moved, *state], strict=True):
             variable.assign(value)
 
     return apply_on_jax
@@ -226,8 +233,8 @@ class MomentumAccumulatedSGD(keras.optimizers.Optimizer):
     .. math:: m\leftarrow\beta_jm+\tfrac{1-\beta}K\bar g_j,\qquad
         \beta_1=\beta,\ \beta_2=\dots=\beta_K=1,
 
-    and :math:`\theta\leftarrow\theta-\alpha m` after the last micro-batch of K. The same as
-    ``keras.optimizers.SGD(alpha * (1 - beta), momentum=beta, gradient_accumulation_steps=K)`` with
+    and :math:`\theta\leftarrow\theta-\eta m` after the last micro-batch of K. The same as
+    ``keras.optimizers.SGD(eta * (1 - beta), momentum=beta, gradient_accumulation_steps=K)`` with
     one buffer per parameter instead of two. Source: article 8634.
 
     Clipping, weight decay and moving averages of weights would act on every micro-batch and are

@@ -1,10 +1,5 @@
 """Adversarial steps against random search, SciPy and models with a known answer; again on JAX."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy import optimize
@@ -20,22 +15,11 @@ from kexian_utils.adversarial import (  # noqa: E402
     pgd_attack,
 )
 
+pytestmark = pytest.mark.usefixtures("float64_on_jax")
+
 A = np.random.default_rng(0).normal(size=(4, 4))
 X = np.random.default_rng(1).normal(size=(3, 4))
 Y = np.array([1.0, -1.0, 2.0])
-
-
-@pytest.fixture(autouse=True, scope="module")
-def double_precision():
-    if keras.backend.backend() == "jax":
-        import jax
-
-        before = jax.config.jax_enable_x64
-        jax.config.update("jax_enable_x64", True)
-        yield
-        jax.config.update("jax_enable_x64", before)
-    else:
-        yield
 
 
 def numpy(x):
@@ -207,14 +191,6 @@ def test_bad_input():
         pgd_attack(quadratic, x, y, 0.1, 2, 0.1, clip=(1, 0))
 
 
-@pytest.mark.skipif(keras.backend.backend() == "jax", reason="this is the run on JAX")
-def test_again_on_jax():
-    pytest.importorskip("jax")
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__))],
-        env={**os.environ, "KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-1000:]
+@pytest.mark.jax
+def test_the_same_on_jax(again_on_jax):
+    again_on_jax()

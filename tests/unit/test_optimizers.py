@@ -1,10 +1,5 @@
 """Accumulation helpers against big batches, closed forms and Keras's SGD; once more on JAX."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -191,14 +186,6 @@ def test_bad_momentum():
         optimizers.MomentumAccumulatedSGD(accumulation_steps=0)
 
 
-@pytest.mark.skipif(keras.backend.backend() == "jax", reason="this is the run on JAX")
-def test_again_on_jax():
-    pytest.importorskip("jax")
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__))],
-        env={**os.environ, "KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-1000:]
+@pytest.mark.jax
+def test_the_same_on_jax(again_on_jax):
+    again_on_jax()
