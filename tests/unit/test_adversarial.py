@@ -129,6 +129,8 @@ def test_one_step_is_the_fast_gradient_method_and_none_is_nothing():
     fgm = numpy(fgm_perturbation(input_gradient(quadratic, x, y), 0.2))
     np.testing.assert_allclose(one, fgm, atol=1e-12)
     assert np.array_equal(numpy(pgd_attack(quadratic, x, y, 0.2, 0, 0.2)), X)
+    short = numpy(pgd_attack(quadratic, x, y, 0.2, 1, 0.05)) - X  # inside the ball: not projected
+    np.testing.assert_allclose(short, fgm / 4, atol=1e-12)
 
 
 def test_compiled_with_epsilon_as_an_argument():
