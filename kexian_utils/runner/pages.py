@@ -120,7 +120,9 @@ def fill(text: str, book: Book) -> str:
 
 def inline_html(text: str) -> str:
     r"""One line of Markdown as HTML; ``$…$`` becomes what the page's MathJax reads."""
-    return _markdown_it().renderInline(text)
+    # The reader looks at the character before a formula, which for the first is the last one: a
+    # digit there would make it a price.
+    return _markdown_it().renderInline(f"{text} ").rstrip()
 
 
 def block_html(text: str) -> str:

@@ -142,6 +142,12 @@ def test_every_article_is_listed_once_with_its_original(made):
     assert text.count('<span class="kexian-soon">') == len(made.catalogue.articles) - 1
 
 
+@pytest.mark.parametrize("line", ["$\\log2$ over 0.5", "from $\\log2$ to 0.5", "0.5 and $\\log2$"])
+def test_a_formula_is_one_whatever_stands_at_the_ends_of_its_line(line):
+    assert pages.inline_html(line).count('<span class="math') == 1
+    assert "$" not in pages.inline_html(line)
+
+
 def test_an_unknown_generator_is_an_error(made):
     with pytest.raises(ValueError, match="ledgre"):
         pages.fill("<!-- kexian:ledgre -->", made)
