@@ -66,8 +66,7 @@ def mlp_logits(
     for i in range(layers):
         hidden = ops.matmul(hidden, parameters[2 * i]) + parameters[2 * i + 1]
         if i < layers - 1:
-            active = ops.relu(hidden)
-            hidden = active - negative_slope * ops.relu(-hidden) if negative_slope else active
+            hidden = ops.leaky_relu(hidden, negative_slope) if negative_slope else ops.relu(hidden)
             if i < len(masks):
                 hidden = hidden * masks[i]
     return hidden
