@@ -96,7 +96,7 @@ def _kernels() -> dict[str, str]:
         name = kernel_name()
     except ModuleNotFoundError:
         return _row("kernels", "none (Jupyter is not installed)")
-    if name == KERNEL:
+    if name == KERNEL and forks():
         return _row("kernels", "forked from a template that has imported what they need")
     missing = f"the kernel {KERNEL} is not installed: `make setup`, or install the package again."
     return _row("kernels", "cold, each imports for itself", missing if forks() else "")

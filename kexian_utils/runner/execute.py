@@ -155,26 +155,22 @@ def kernel_variables(backend: str) -> dict[str, str]:
     }
 
 
-def kernel_name(setting: Setting = COMMITTED, variables: dict[str, str] | None = None) -> str:
-    """The kernel that runs a notebook: a forked one, or the usual one where that is missing.
-
-    The profile `full` uses all threads, which a template would have fixed to one, unless
-    KEXIAN_THREADS asks for one thread.
-
-    Args:
-        setting: profile, seed and backend.
-        variables: environment variables of the kernel besides those of this process.
-    """
-    environment = os.environ | (variables or {})
+def kernel_name() -> str:
+    """The book's own kernel, which is forked where that can be, or the usual one without it."""
     from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 
-    from kexian_utils.runner.provisioner import KERNEL, forks
+    from kexian_utils.runner.provisioner import KERNEL
 
-    one_thread = setting.profile != "full" or environment.get("KEXIAN_THREADS") == "1"
-    if one_thread and forks(environment):
-        with contextlib.suppress(NoSuchKernel):
-            return KernelSpecManager().get_kernel_spec(KERNEL) and KERNEL
+    with contextlib.suppress(NoSuchKernel):
+        return KernelSpecManager().get_kernel_spec(KERNEL) and KERNEL
     return "python3"
+
+
+def _kernel_environment(setting: Setting, variables: dict[str, str]) -> dict[str, str]:
+    environment = os.environ | kernel_variables(setting.backend) | variables
+    if setting.profile == "full" and environment.get("KEXIAN_THREADS") != "1":
+        environment["KEXIAN_FORK"] = "0"  # all threads, which a template has fixed to one
+    return environment
 
 
 def run_notebook(
@@ -229,13 +225,13 @@ def run_notebook(
             str(partial),
             parameters=changed,
             engine_name=engine.NAME,
-            kernel_name=kernel_name(setting, variables),
+            kernel_name=kernel_name(),
             language="python",
             # Not papermill's `cwd`, which moves the whole process: others may run beside.
             resources={"metadata": {"path": str(path.parent)}},
             progress_bar={"desc": path.stem, "leave": False, "unit": "cell"} if progress else False,
             execution_timeout=timeout,
-            env=os.environ | kernel_variables(setting.backend) | (variables or {}),
+            env=_kernel_environment(setting, variables or {}),
             extra_arguments=["--log-level=50"],
         )
         os.replace(partial, output)

@@ -61,21 +61,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def start_kernel(name: str, cwd: str, timeout: float) -> RunningKernel:
-    """Start a kernel; once more if it dies at once.
-
-    Jupyter picks free ports before the kernel opens them, and when many kernels start beside each
-    other another one may be quicker.
-
-    Raises:
-        RuntimeError: if no kernel starts.
-    """
-    try:
-        return RunningKernel(name, cwd=cwd, startup_timeout=timeout)
-    except RuntimeError:
-        return RunningKernel(name, cwd=cwd, startup_timeout=timeout)
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Generator[None, list, list]:
     """Put our collector in the place of nbval's."""
@@ -131,8 +116,11 @@ class KexianNotebook(IPyNbFile):
         self.started = time.perf_counter()
         self.backend = os.environ.get("KERAS_BACKEND") or COMMITTED.backend
         with environment(**kernel_variables(self.backend)):
-            timeout = self.config.option.nbval_kernel_startup_timeout
-            self.kernel = start_kernel(name, str(self.path.parent), timeout)
+            self.kernel = RunningKernel(
+                name,
+                cwd=str(self.path.parent),
+                startup_timeout=self.config.option.nbval_kernel_startup_timeout,
+            )
         self.setup_sanitize_files()
 
     def teardown(self) -> None:

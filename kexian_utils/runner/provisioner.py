@@ -135,6 +135,14 @@ def modules_for(environment: dict[str, str]) -> tuple[str, ...]:
     return (*_COMMON, *_FRAMEWORKS.get(environment.get("KERAS_BACKEND", ""), ()))
 
 
+def _short_folder() -> Path:
+    folder = tempfile.mkdtemp(prefix="kexian-")
+    if len(folder) > 80:  # a socket's path must be short
+        os.rmdir(folder)
+        folder = tempfile.mkdtemp(prefix="kexian-", dir="/tmp")
+    return Path(folder)
+
+
 class Template:
     """A running template process.
 
@@ -146,11 +154,7 @@ class Template:
     """
 
     def __init__(self, environment: dict[str, str]) -> None:
-        folder = tempfile.mkdtemp(prefix="kexian-")
-        if len(folder) > 80:  # a socket's path must be short
-            os.rmdir(folder)
-            folder = tempfile.mkdtemp(prefix="kexian-", dir="/tmp")
-        self.folder = Path(folder)
+        self.folder = _short_folder()
         self.socket = str(self.folder / "socket")
         self.log = self.folder / "log"
         modules = modules_for(environment)
@@ -307,6 +311,20 @@ class ForkProvisioner(LocalProvisioner):
     """Starts kernels from a template, and cold where that is not possible."""
 
     forked: ForkedKernel | None = None
+    sockets: Path | None = None
+
+    async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
+        """Let the kernel listen on sockets in a folder of its own instead of on ports.
+
+        Ports are looked for before the kernel opens them; where many kernels start, another
+        process may take one in between, and the kernel dies.
+        """
+        manager = self.parent
+        if sys.platform != "win32" and manager.transport == "tcp" and not manager.shell_port:
+            self.sockets = _short_folder()
+            manager.transport, manager.ip = "ipc", str(self.sockets / "kernel")
+            manager.cache_ports = False
+        return await super().pre_launch(**kwargs)
 
     @property
     def has_process(self) -> bool:
@@ -374,11 +392,13 @@ class ForkProvisioner(LocalProvisioner):
         return self.forked.send_signal(signal.SIGTERM)
 
     async def cleanup(self, restart: bool = False) -> None:
-        """Let go of the kernel and return its ports."""
+        """Let go of the kernel and remove its sockets."""
         if self.forked is not None:
             self.forked.close()
             self.forked = None
         _kernels.discard(self)
+        if self.sockets is not None and not restart:
+            shutil.rmtree(self.sockets, ignore_errors=True)
         await super().cleanup(restart)
 
     def kill_now(self) -> None:

@@ -10,7 +10,6 @@ import fixture_notebooks as fixtures
 import nbformat
 import pytest
 
-from kexian_utils.runner import nbval_plugin
 from kexian_utils.runner.cache import run_key
 from kexian_utils.runner.compare import compare_notebooks
 from kexian_utils.runner.execute import Setting, read_notebook
@@ -176,25 +175,6 @@ def test_time_limit_is_kept_and_named(chapter_root, tmp_path):
     assert "cell 3 exceeded its time limit of 5 s" in process.stdout
     assert "not run: cell 3 exceeded" in process.stdout
     assert not (tmp_path / "_build").exists()
-
-
-@pytest.mark.parametrize("deaths", [1, 2])
-def test_a_kernel_that_dies_at_once_is_started_once_more(monkeypatch, deaths):
-    starts = []
-
-    def start(name, cwd, startup_timeout):
-        starts.append((name, cwd, startup_timeout))
-        if len(starts) <= deaths:
-            raise RuntimeError("Kernel died before replying to kernel_info")
-        return "kernel"
-
-    monkeypatch.setattr(nbval_plugin, "RunningKernel", start)
-    if deaths == 1:
-        assert nbval_plugin.start_kernel("python3", "here", 60) == "kernel"
-    else:
-        with pytest.raises(RuntimeError, match="died"):
-            nbval_plugin.start_kernel("python3", "here", 60)
-    assert starts == [("python3", "here", 60)] * 2
 
 
 def test_unreadable_notebook_is_named(tmp_path):

@@ -153,6 +153,19 @@ def test_it_is_cold_where_that_is_wanted(monkeypatch, name, value):
             assert say(client, "print(6 * 7)") == "42"
 
 
+@pytest.mark.parametrize("fork", ["1", "0"])
+def test_a_kernel_opens_no_port_that_another_could_take(monkeypatch, fork):
+    monkeypatch.setenv("KEXIAN_FORK", fork)
+    with kernel() as (manager, client):
+        assert manager.get_connection_info()["transport"] == "ipc"
+        folder = manager.provisioner.sockets
+        assert len(list(folder.iterdir())) == 5
+        manager.restart_kernel(now=True)
+        client.wait_for_ready(timeout=60)
+        assert say(client, "print(6 * 7)") == "42"
+    assert not folder.exists()
+
+
 def test_other_thread_counts_are_cold_or_warned_of():
     code = "from kexian_utils.experiment.backend import fix_threads; fix_threads({})"
     with kernel(env=os.environ | {"KEXIAN_THREADS": "2"}) as (manager, client):
