@@ -46,6 +46,7 @@ from kexian_utils.bert.masking import (
 )
 from kexian_utils.bert.tensor_names import tensor_role
 from kexian_utils.experiment.records import processor, versions
+from kexian_utils.experiment.state import read_state, write_state
 
 __all__ = [
     "Recipe",
@@ -421,7 +422,7 @@ class _Run:
         curve = self.record["curve"]
         best = min((point["loss"] for point in curve), default=np.inf)
         if scores["loss"] < best:  # written first: a point of the curve has its weights
-            self._write_arrays("best.npz", self.model.trainable_variables)
+            write_state(self.folder / "best.npz", self.model.trainable_variables)
         curve.append({"step": self.step, "train_loss": loss, **scores})
         return scores
 
@@ -432,7 +433,7 @@ class _Run:
         # Ctrl-C may fall between an update of the weights and our count of it.
         step = int(np.asarray(self.model.optimizer.iterations))
         record = json.dumps(self.record)
-        self._write_arrays("state.npz", self._state(), step=step, record=record)
+        write_state(self.folder / "state.npz", self._state(), step=step, record=record)
         self._write_record()
 
     def _write_record(self) -> None:
@@ -440,29 +441,18 @@ class _Run:
         partial.write_text(json.dumps(self.record, indent=1) + "\n", encoding="utf-8")
         os.replace(partial, self.folder / "record.json")
 
-    def _write_arrays(self, name: str, variables: Sequence[Any], **extra: Any) -> None:
-        partial = self.folder / f"{name}.part"
-        with open(partial, "wb") as file:
-            arrays = {f"v{i}": np.asarray(v) for i, v in enumerate(variables)}
-            np.savez(file, **arrays, **extra)
-        os.replace(partial, self.folder / name)
-
     def _restore(self) -> None:
         path = self.folder / "state.npz"
         if not path.is_file():
             return
         # The record inside belongs to these weights; record.json may be newer after a kill.
-        with np.load(path) as state:
-            for number, variable in enumerate(self._state()):
-                variable.assign(state[f"v{number}"])
-            self.step = int(state["step"])
-            self.record = json.loads(str(state["record"]))
+        extra = read_state(path, self._state())
+        self.step = int(extra["step"])
+        self.record = json.loads(str(extra["record"]))
 
     def export(self) -> Path:
         """Write the best weights by held-out loss as a folder in Hugging Face's form."""
-        with np.load(self.folder / "best.npz") as best:
-            for number, variable in enumerate(self.model.trainable_variables):
-                variable.assign(best[f"v{number}"])
+        read_state(self.folder / "best.npz", self.model.trainable_variables)
         target = self.folder / "model"
         target.mkdir(exist_ok=True)
         tensors = {

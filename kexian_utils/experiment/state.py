@@ -1,0 +1,53 @@
+"""The state of a training run in one file, so that a run that was stopped can go on."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["read_state", "write_state"]
+
+_VARIABLE = re.compile("v[0-9]+")
+
+
+def write_state(path: str | os.PathLike, variables: Sequence[Any], **extra: Any) -> None:
+    """Write variables, in their order, and further arrays, all or nothing.
+
+    A run that is killed while it writes leaves the file as it was before.
+
+    Args:
+        path: of the file, which ends in ``.npz``.
+        variables: Keras variables: weights, optimiser, states of random generators.
+        extra: arrays, numbers or strings by name.
+    """
+    path = Path(path)
+    partial = path.with_name(f"{path.name}.part")
+    with open(partial, "wb") as file:
+        arrays = {f"v{number}": np.asarray(variable) for number, variable in enumerate(variables)}
+        np.savez(file, **arrays, **extra)
+    os.replace(partial, path)
+
+
+def read_state(path: str | os.PathLike, variables: Sequence[Any]) -> dict[str, np.ndarray]:
+    """Give variables their values from a file of :func:`write_state`; return the further arrays.
+
+    Raises:
+        ValueError: if the file does not hold these variables.
+    """
+    path = Path(path)
+    with np.load(path) as state:
+        shapes = {name: state[name].shape for name in state if _VARIABLE.fullmatch(name)}
+        expected = {f"v{number}": tuple(v.shape) for number, v in enumerate(variables)}
+        if shapes != expected:
+            raise ValueError(
+                f"{path} holds other variables: {len(shapes)} of them, expected {len(expected)} "
+                "of certain shapes; it belongs to another model, choose another folder"
+            )
+        for number, variable in enumerate(variables):
+            variable.assign(state[f"v{number}"])
+        return {name: state[name] for name in state if name not in expected}

@@ -1,0 +1,57 @@
+"""States of runs: what is written is what comes back, and a torn file is never left."""
+
+import numpy as np
+import pytest
+
+from kexian_utils.experiment.state import read_state, write_state
+
+
+class Variable:
+    """As far as it matters, a Keras variable."""
+
+    def __init__(self, value):
+        self.value = np.asarray(value)
+        self.shape = self.value.shape
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.value, dtype)
+
+    def assign(self, value):
+        self.value = np.asarray(value)
+
+
+def test_variables_and_extras_come_back(tmp_path):
+    path = tmp_path / "state.npz"
+    values = [np.arange(6.0).reshape(2, 3), np.float32(0.1), np.array([7, 8], np.uint32)]
+    write_state(path, [Variable(v) for v in values], losses=[1.0, 2.0], version="a", v="b")
+    blank = [Variable(np.zeros_like(v)) for v in values]
+    extra = read_state(path, blank)
+    for variable, value in zip(blank, values, strict=True):
+        np.testing.assert_array_equal(variable.value, value)
+        assert variable.value.dtype == value.dtype
+    assert extra["losses"].tolist() == [1.0, 2.0]
+    assert (str(extra["version"]), str(extra["v"])) == ("a", "b")
+    assert [p.name for p in tmp_path.iterdir()] == ["state.npz"]
+
+
+def test_another_model_is_refused_and_nothing_assigned(tmp_path):
+    path = tmp_path / "state.npz"
+    write_state(path, [Variable([1.0, 2.0]), Variable(3.0)])
+    for variables in ([Variable([0.0, 0.0])], [Variable([0.0]), Variable(0.0)]):
+        with pytest.raises(ValueError, match="another model"):
+            read_state(path, variables)
+        assert not variables[0].value.any()
+
+
+def test_a_failure_while_writing_leaves_the_file_as_it_was(tmp_path):
+    class Broken:
+        def __array__(self, dtype=None, copy=None):
+            raise MemoryError
+
+    path = tmp_path / "state.npz"
+    write_state(path, [Variable([1.0])])
+    with pytest.raises(MemoryError):
+        write_state(path, [Variable([2.0]), Broken()])
+    kept = Variable([0.0])
+    read_state(path, [kept])
+    assert kept.value.tolist() == [1.0]
