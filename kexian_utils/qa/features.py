@@ -10,7 +10,9 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-__all__ = ["FEATURES", "match_features", "relative_edit_distance", "window_jaccard"]
+from kexian_utils.qa.scores import HALF_WIDTH
+
+__all__ = ["FEATURES", "alike", "match_features", "relative_edit_distance", "window_jaccard"]
 
 FEATURES = (
     "character in question",
@@ -19,6 +21,15 @@ FEATURES = (
     "bigram in other passages",
     "window Jaccard",
 )
+
+
+def alike(text: str) -> str:
+    """The text in half width and lower case, character by character, so that places stay.
+
+    Characters whose lower case is longer (İ) stay as they are.
+    """
+    lowered = ((c, c.lower()) for c in text.translate(HALF_WIDTH))
+    return "".join(lower if len(lower) == 1 else c for c, lower in lowered)
 
 
 def match_features(question: str, passages: Sequence[str]) -> list[np.ndarray]:
@@ -32,7 +43,7 @@ def match_features(question: str, passages: Sequence[str]) -> list[np.ndarray]:
     4. Jaccard similarity of the question and the window around the character, as
        :func:`window_jaccard` gives it (软匹配).
 
-    Characters are compared as they are: width and case must be made equal before.
+    Characters are compared as they are: :func:`alike` makes width and case equal before.
 
     Args:
         question: at least one character.

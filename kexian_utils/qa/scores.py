@@ -49,7 +49,7 @@ QA_PUNCTUATION = frozenset(
     "￣￥＿！＄（），．：；？～﹑￠"
 )
 _TO_SPACE = str.maketrans(dict.fromkeys(QA_PUNCTUATION, " "))
-_HALF_WIDTH = {0x3000: 0x20} | {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+HALF_WIDTH = {0x3000: 0x20} | {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 _SPACE = re.compile(r"\s+")
 
 # Strict: what carries a meaning stays.
@@ -84,13 +84,13 @@ def qa_normalize(text: str, strict: bool = False) -> str:
     _check_string("text", text)
     if strict:
         return _IDLE_SPACE.sub("", " ".join(_strict_pieces(text)))
-    return _SPACE.sub("", text.translate(_HALF_WIDTH).lower().translate(_TO_SPACE))
+    return _SPACE.sub("", text.translate(HALF_WIDTH).lower().translate(_TO_SPACE))
 
 
 def _strict_pieces(text: str) -> list[str]:
     # Before the width changes: a full-width comma between numbers parts them.
     text = _THOUSANDS.sub(lambda match: match[0].replace(",", ""), text)
-    text = _DASH.sub("-", text.translate(_HALF_WIDTH).lower())
+    text = _DASH.sub("-", text.translate(HALF_WIDTH).lower())
     text = _PLUS.sub("", _RATIO.sub(":", text))
     return _STRICT.sub(lambda match: match["kept"] or " ", text).split()
 

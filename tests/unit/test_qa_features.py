@@ -163,3 +163,10 @@ def test_thousand_questions_take_under_three_seconds():
 def test_bad_input(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_alike_keeps_places_and_levels_width_and_case():
+    assert features.alike("ＡbＣ，３　Ω") == "abc,3 ω"
+    text = "İstanbul ẞ Ａ"  # the lower case of İ has two characters
+    assert len(features.alike(text)) == len(text)
+    assert features.alike(text)[0] == "İ"

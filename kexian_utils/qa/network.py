@@ -1,0 +1,207 @@
+r"""The network of the convolutional reader: two taggers and a global score (articles 5409, 6906).
+
+.. math:: p^{g}=\sigma(w_g^\top o+b_g),\quad p^{st}_i=p^{g}\,\sigma(u_1^\top h_i+c_1),\quad
+    p^{en}_i=p^{g}\,\sigma(u_2^\top h_i+c_2)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from kexian_utils.layers import AttentionPooling1D, DilatedGatedConv1D
+from kexian_utils.qa.decoding import SpanScore, VoteRule
+from kexian_utils.qa.features import FEATURES
+
+__all__ = ["FIRST", "PAD", "UNKNOWN", "ReaderConfig", "reader_loss", "reader_network"]
+
+PAD, UNKNOWN, FIRST = 0, 1, 2  # numbers of padding, of rare characters, of the first common one
+
+
+@dataclass(frozen=True)
+class ReaderConfig:
+    """What a reader is made of and how it decodes.
+
+    Attributes:
+        width: d, of character vectors and of all blocks.
+        features: whether the passage's match features are read
+            (:func:`kexian_utils.qa.features.match_features`).
+        gate: whether start and end are multiplied by the global score :math:`p^g`; without it
+            nothing trains that score.
+        question_rates, passage_rates: dilation rates of the gated convolutions.
+        dropout: on character vectors.
+        gate_dropout: on the inputs of the gates.
+        word_dropout: share of the character vectors that are set to 0 in training, without
+            making the others larger (article 5409).
+        pretrained: number of components of fixed character vectors
+            (:func:`kexian_utils.qa.vectors.character_vectors`) that are added to the trained ones
+            after a linear map; 0 for none.
+        minimum_count: characters that the training texts hold less often are unknown.
+        threshold, max_len, score: as in :func:`kexian_utils.qa.decoding.extract_spans`.
+        vote: as in :func:`kexian_utils.qa.decoding.vote`.
+
+    Raises:
+        ValueError: for a value outside its range; the message names it.
+    """
+
+    width: int = 24
+    features: bool = True
+    gate: bool = True
+    question_rates: tuple[int, ...] = (1, 2, 1)
+    passage_rates: tuple[int, ...] = (1, 2, 4, 8, 16, 1)
+    dropout: float = 0.1
+    gate_dropout: float = 0.1
+    word_dropout: float = 0.0
+    pretrained: int = 64
+    minimum_count: int = 2
+    threshold: float = 0.1
+    max_len: int = 12
+    score: SpanScore = "product"
+    vote: VoteRule = "soft_square"
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be meant, by name."""
+        for name in ("question_rates", "passage_rates"):
+            rates = tuple(getattr(self, name))
+            object.__setattr__(self, name, rates)  # JSON has lists only
+            if not rates or not all(_is_whole(rate) for rate in rates):
+                raise ValueError(
+                    f"{name} must be whole numbers of at least 1, at least one, got {rates}"
+                )
+        for name in ("width", "minimum_count", "max_len"):
+            if not _is_whole(getattr(self, name)):
+                raise ValueError(
+                    f"{name} must be a whole number of at least 1, got {getattr(self, name)!r}"
+                )
+        if self.pretrained and not _is_whole(self.pretrained):
+            raise ValueError(
+                f"pretrained must be a whole number of at least 0, got {self.pretrained!r}"
+            )
+        for name in ("dropout", "gate_dropout", "word_dropout", "threshold"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name} must be at least 0 and below 1, got {getattr(self, name)!r}"
+                )
+        for name, choices in (("score", get_args(SpanScore)), ("vote", get_args(VoteRule))):
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}"
+                )
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 1
+
+
+def reader_network(
+    config: ReaderConfig, characters: int, seed: int = 0, vectors: np.ndarray | None = None
+) -> keras.Model:
+    """The network, with weights that follow from the seed alone.
+
+    Inputs, by name: ``question`` (B, m) and ``passage`` (B, n), numbers of characters, 0 behind
+    the end; ``features`` (B, n, 5). Outputs, by name: ``places`` (B, n, 2), probabilities of start
+    and end, 0 behind the end; ``answerable`` (B, 1), the global score.
+
+    As in article 6906: character vectors, gated convolutions over the question and attention
+    pooling; the passage's characters beside the question's vector and the features, a linear
+    layer, gated convolutions, once more beside the question's vector, and the three heads.
+
+    Args:
+        config: of the reader.
+        characters: V, size of the trained vocabulary, padding and unknown included.
+        seed: of weights and dropout.
+        vectors: fixed vectors, shape (V', w): of the V characters and of further ones, which for
+            the trained vectors are all unknown.
+    """
+    question = keras.Input((None,), dtype="int32", name="question")
+    passage = keras.Input((None,), dtype="int32", name="passage")
+    features = keras.Input((None, len(FEATURES)), name="features")
+    asked, shown = ops.not_equal(question, PAD), ops.not_equal(passage, PAD)
+    embed = _Embedding(config, characters, vectors)
+
+    hidden = _blocks(embed(question), asked, config, "question")
+    vector = AttentionPooling1D(name="question_pooling")(hidden, mask=asked)
+    hidden = [_beside(embed(passage), vector)]
+    hidden = ops.concatenate([*hidden, features], axis=-1) if config.features else hidden[0]
+    hidden = layers.Dense(config.width, use_bias=False, name="fusion")(hidden)
+    hidden = _beside(_blocks(hidden, shown, config, "passage"), vector)
+    pooled = AttentionPooling1D(name="passage_pooling")(hidden, mask=shown)
+    answerable = layers.Dense(1, activation="sigmoid", name="answerable")(pooled)
+    places = layers.Dense(2, activation="sigmoid", name="start_and_end")(hidden)
+    if config.gate:
+        places = places * ops.expand_dims(answerable, 1)
+    places = places * ops.expand_dims(ops.cast(shown, places.dtype), -1)
+    model = keras.Model(
+        {"question": question, "passage": passage, "features": features},
+        {"places": places, "answerable": answerable},
+        name="dgcnn_reader",
+    )
+    _initialise(model, seed)
+    return model
+
+
+class _Embedding:
+    """Trained character vectors, and fixed ones beside them; question and passage share both."""
+
+    def __init__(self, config: ReaderConfig, characters: int, vectors: np.ndarray | None) -> None:
+        self.config, self.known, self.fixed = config, characters, None
+        self.trained = layers.Embedding(characters, config.width, name="characters")
+        if vectors is not None:
+            self.fixed = layers.Embedding(
+                *vectors.shape, weights=[vectors], trainable=False, name="fixed_characters"
+            )
+            self.mapped = layers.Dense(config.width, use_bias=False, name="fixed_to_width")
+
+    def __call__(self, ids: Any) -> Any:
+        rate = self.config.word_dropout
+        result = self.trained(ops.where(ops.less(ids, self.known), ids, UNKNOWN))
+        if self.fixed is not None:
+            result = result + self.mapped(self.fixed(ids))
+        if rate:
+            # The sign undoes the factor by which dropout makes larger what it leaves.
+            result = result * ops.sign(layers.Dropout(rate)(ops.ones_like(result[:, :, :1])))
+        return layers.Dropout(self.config.dropout)(result)
+
+
+def _blocks(hidden: Any, mask: Any, config: ReaderConfig, name: str) -> Any:
+    for number, rate in enumerate(getattr(config, f"{name}_rates")):
+        hidden = DilatedGatedConv1D(
+            config.width,
+            dilation_rate=rate,
+            gate_dropout=config.gate_dropout,
+            name=f"{name}_block_{number}",
+        )(hidden, mask=mask)
+    return hidden
+
+
+def _beside(hidden: Any, vector: Any) -> Any:
+    """The question's vector at every place of the passage."""
+    return ops.concatenate([hidden, ops.expand_dims(vector, 1) + ops.zeros_like(hidden)], axis=-1)
+
+
+def _initialise(model: keras.Model, seed: int) -> None:
+    """Give all weights and generators values of this seed; Keras's global one does not count."""
+    for number, weight in enumerate(model.trainable_variables):
+        own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+        if weight.path.endswith("embeddings"):
+            weight.assign(keras.initializers.RandomUniform(-0.05, 0.05, own)(weight.shape))
+        elif len(weight.shape) > 1:
+            weight.assign(keras.initializers.GlorotUniform(own)(weight.shape))
+    states = [v for v in model.non_trainable_variables if v.name == "seed_generator_state"]
+    for number, state in enumerate(states):  # of dropout and noise
+        state.assign([seed, number])
+
+
+def reader_loss() -> keras.losses.Loss:
+    r"""Focal loss of start and end, mean over the characters: labels and outputs (B, n, 2).
+
+    Keras's own with :math:`\alpha=\frac14,\gamma=2`; the mask (B, n) goes in as `sample_weight`.
+    It is 1/200 of article 6906's loss, which adds the two means and multiplies by 100.
+    """
+    return keras.losses.BinaryFocalCrossentropy(
+        apply_class_balancing=True, alpha=0.25, gamma=2.0, reduction="mean_with_sample_weight"
+    )

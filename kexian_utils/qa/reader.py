@@ -1,0 +1,373 @@
+r"""A convolutional reader (阅读理解): the answer to a factoid question from several noisy passages.
+
+reader = DGCNNReader()
+reader.fit([("法国的首都是哪里？", "巴黎", ["巴黎是法国的首都。", "德国的首都是柏林。"]), …])
+reader.answer("日本的首都是哪里？", ["东京是日本的首都。", …]).answer
+
+Sources: https://kexue.fm/archives/5409 and https://kexue.fm/archives/6906.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from kexian_utils.qa.decoding import extract_spans, vote
+from kexian_utils.qa.factqa import answer_spans
+from kexian_utils.qa.features import alike, match_features
+from kexian_utils.qa.network import FIRST, UNKNOWN, ReaderConfig, reader_network
+from kexian_utils.qa.training import (
+    QUESTION_STEP,
+    LengthBuckets,
+    Row,
+    Training,
+    filled_up,
+    label_spans,
+    length_batches,
+    padded,
+    train,
+)
+from kexian_utils.qa.vectors import character_vectors
+
+__all__ = [
+    "DGCNNReader",
+    "PassageReading",
+    "ReaderConfig",
+    "Reading",
+    "Training",
+    "bundled_reader",
+]
+
+Asked = tuple[str, Sequence[str]]
+Example = tuple[str, str | Sequence[str], Sequence[str]]
+
+_FORM = 1  # of reader.json
+_SMALLEST_BATCH = 8
+
+
+def bundled_reader() -> Path:
+    """The folder of the reader that the package carries; its README.md says what it can do.
+
+    Raises:
+        ValueError: if the installation lacks it.
+    """
+    folder = Path(__file__).parent.parent / "data" / "factqa_reader"
+    if not (folder / "network.keras").is_file():
+        raise ValueError(f"{folder} must hold network.keras, which is missing: install again")
+    return folder
+
+
+class PassageReading(NamedTuple):
+    """What one passage says.
+
+    Attributes:
+        text: the passage, of n characters.
+        answerable: the global score.
+        p_start, p_end: probabilities of start and end, shape (n,), the global score included.
+        candidates: strings that the passage votes for, with their scores.
+        span: place of the winning answer here, end excluded; None if the passage does not
+            propose it.
+    """
+
+    text: str
+    answerable: float
+    p_start: np.ndarray
+    p_end: np.ndarray
+    candidates: dict[str, float]
+    span: tuple[int, int] | None
+
+
+class Reading(NamedTuple):
+    """What all passages of a question say together.
+
+    Attributes:
+        answer: the winner; empty if no passage proposes anything.
+        score: its result in the vote, 0 without an answer.
+        votes: results of all candidates, best first.
+        passages: in the order in which they were given.
+    """
+
+    answer: str
+    score: float
+    votes: dict[str, float]
+    passages: tuple[PassageReading, ...]
+
+
+class DGCNNReader:
+    """A reader that can be trained, asked, saved and loaded.
+
+    Width and case of characters make no difference to it. Its memory grows with the longest
+    passage; cut long documents by :func:`kexian_utils.qa.reading.sliding_windows`.
+
+    Args:
+        config: what it is made of; default :class:`ReaderConfig`.
+        seed: of weights, dropout and the order of training.
+
+    Attributes:
+        network: the Keras model, None before :meth:`fit`
+            (:func:`kexian_utils.qa.network.reader_network` says what goes in and out).
+        characters: its vocabulary without padding and the unknown character, as one string.
+        further: characters that it has fixed vectors of and did not meet in training.
+    """
+
+    def __init__(self, config: ReaderConfig | None = None, seed: int = 0) -> None:
+        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+            raise ValueError(f"seed must be a whole number of at least 0, got {seed!r}")
+        self.config = config or ReaderConfig()
+        self.seed = int(seed)
+        self.network: keras.Model | None = None
+        self.characters = self.further = ""
+
+    # -- training
+
+    def fit(
+        self,
+        examples: Sequence[Example],
+        training: Training | None = None,
+        folder: str | os.PathLike | None = None,
+        save_every: float = 30.0,
+        report: Callable[[dict[str, Any]], None] | None = None,
+    ) -> list[float]:
+        """Train anew on questions, their answers and passages.
+
+        Args:
+            examples: (question, answer, passages) each; the answer is a string or several, and
+                is looked for in the passages literally. Passages without it teach the reader to
+                keep silent.
+            training: how.
+            folder, save_every, report: as in :func:`kexian_utils.qa.training.train`.
+
+        Returns:
+            The mean loss of each epoch.
+
+        Raises:
+            TypeError: if an example is not of this form.
+            ValueError: if there is no example, no passage, or no answer in any passage; if the
+                folder holds another run.
+        """
+        read = [_checked_example(number, example) for number, example in enumerate(examples)]
+        if not any(passages for _, _, passages in read):
+            raise ValueError("examples must hold at least one passage, got none")
+        counts = Counter(c for question, _, texts in read for c in "".join([question, *texts]))
+        least = self.config.minimum_count
+        self.characters = "".join(sorted(c for c, n in counts.items() if n >= least))
+        vectors = self._vectors()
+        self.__dict__.pop("_numbers", None)
+        rows = list(self._rows((question, texts) for question, _, texts in read))
+        labels = [label_spans(text, answers) for _, answers, texts in read for text in texts]
+        if not any(values.any() for values in labels):
+            raise ValueError("examples must have an answer in a passage, none of them has")
+        training = training or Training()
+        data = LengthBuckets(rows, labels, training.batch_size, self.seed)
+        network = reader_network(self.config, FIRST + len(self.characters), self.seed, vectors)
+        about = {"reader": asdict(self.config)}
+        losses = train(network, data, training, about, folder, save_every, report)
+        self.network = network
+        return losses
+
+    # -- asking
+
+    def answer(self, question: str, passages: Sequence[str]) -> Reading:
+        """Answer one question; see :meth:`answer_many`."""
+        return self.answer_many([(question, passages)])[0]
+
+    def answer_many(self, questions: Sequence[Asked], batch_size: int = 256) -> list[Reading]:
+        """Answer questions, all passages of all of them in common batches.
+
+        Args:
+            questions: (question, passages) each. No passages, or empty ones, are allowed.
+            batch_size: passages that go through the network at once.
+
+        Raises:
+            RuntimeError: before the reader has been trained or loaded.
+            TypeError: if a question or passage is no string.
+            ValueError: if a question is empty.
+        """
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(f"batch_size must be a whole number of at least 1, got {batch_size!r}")
+        asked = [_checked_question(number, item) for number, item in enumerate(questions)]
+        rows = list(self._rows((alike(q), [alike(text) for text in texts]) for q, texts in asked))
+        outputs = iter(self._outputs(rows, batch_size))
+        readings = []
+        for _, texts in asked:
+            readings.append(self._reading([(text, *next(outputs)) for text in texts]))
+        return readings
+
+    def _outputs(self, rows: Sequence[Row], batch_size: int) -> list[tuple[np.ndarray, float]]:
+        if self.network is None:
+            raise RuntimeError("the reader has not been trained: call fit, or DGCNNReader.load")
+        outputs: list[Any] = [None] * len(rows)
+        for length, numbers in length_batches([len(row.passage) for row in rows], batch_size):
+            chosen = [rows[number] for number in numbers]
+            width = filled_up(max(len(row.question) for row in chosen), QUESTION_STEP)
+            size = max(_SMALLEST_BATCH, 1 << (len(chosen) - 1).bit_length())  # few shapes
+            found = self.network.predict_on_batch(padded(chosen, length, width, size))
+            for place, number in enumerate(numbers):
+                n = len(rows[number].passage)
+                outputs[number] = found["places"][place, :n], float(found["answerable"][place, 0])
+        return outputs
+
+    def _reading(self, read: Sequence[tuple[str, np.ndarray, float]]) -> Reading:
+        config = self.config
+        candidates = [
+            extract_spans(
+                places[:, 0], places[:, 1], text, config.max_len, config.threshold, config.score
+            )
+            for text, places, _ in read
+        ]
+        answer, votes = vote(candidates, config.vote)
+        passages = tuple(
+            PassageReading(
+                text,
+                answerable,
+                places[:, 0],
+                places[:, 1],
+                own,
+                _place(answer, text, places) if answer in own else None,
+            )
+            for (text, places, answerable), own in zip(read, candidates, strict=True)
+        )
+        return Reading(answer, votes.get(answer, 0.0), votes, passages)
+
+    def _rows(self, questions: Iterator[tuple[str, Sequence[str]]]) -> Iterator[Row]:
+        for question, texts in questions:
+            asked = self._ids(question)
+            for text, features in zip(texts, match_features(question, texts), strict=True):
+                yield Row(asked, self._ids(text), features)
+
+    def _vectors(self) -> np.ndarray | None:
+        """Fixed vectors of padding, the unknown, known and all further characters."""
+        self.further = ""
+        width = self.config.pretrained
+        if not width:
+            return None
+        names, table = character_vectors(width)
+        row = dict(zip(names, table, strict=True))
+        self.further = "".join(name for name in names if name not in set(self.characters))
+        nothing = np.zeros(width, np.float32)
+        own = [row.get(name, nothing) for name in self.characters + self.further]
+        return np.stack([nothing] * FIRST + own)
+
+    def _ids(self, text: str) -> np.ndarray:
+        return np.array([self._numbers.get(c, UNKNOWN) for c in text], np.int32)
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        every = self.characters + self.further
+        return {character: number for number, character in enumerate(every, FIRST)}
+
+    # -- keeping
+
+    def save(self, folder: str | os.PathLike) -> Path:
+        """Write ``network.keras`` and ``reader.json`` into a folder, in place of a reader there.
+
+        A README.md may be there and stays.
+
+        Raises:
+            RuntimeError: before the reader has been trained.
+            ValueError: if the folder holds other things.
+        """
+        if self.network is None:
+            raise RuntimeError("the reader has not been trained: there is nothing to save")
+        folder = Path(folder)
+        own = {"network.keras", "reader.json"}
+        if folder.exists() and (
+            not folder.is_dir() or {path.name for path in folder.iterdir()} - own - {"README.md"}
+        ):
+            raise ValueError(f"{folder} must be empty or hold a reader, it holds other things")
+        folder.mkdir(parents=True, exist_ok=True)
+        about = {
+            "form": _FORM,
+            "config": asdict(self.config),
+            "seed": self.seed,
+            "characters": self.characters,
+            "further": self.further,
+        }
+        with tempfile.TemporaryDirectory(dir=folder.parent) as partial:
+            self.network.save(Path(partial) / "network.keras")
+            text = json.dumps(about, ensure_ascii=False, indent=1) + "\n"
+            (Path(partial) / "reader.json").write_text(text, encoding="utf-8")
+            for name in sorted(own):
+                shutil.move(Path(partial) / name, folder / name)
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike) -> DGCNNReader:
+        """Read a folder that :meth:`save` wrote.
+
+        Raises:
+            FileNotFoundError: if it holds no reader.
+            ValueError: if the files are damaged or of a newer form.
+        """
+        folder = Path(folder)
+        path = folder / "reader.json"
+        for needed in (path, folder / "network.keras"):
+            if not needed.is_file():
+                raise FileNotFoundError(f"{folder} holds no reader: {needed.name} is missing")
+        try:
+            about = json.loads(path.read_text(encoding="utf-8"))
+            form = about["form"]
+            if form == _FORM:
+                known = {field.name for field in fields(ReaderConfig)}
+                config = {name: value for name, value in about["config"].items() if name in known}
+                reader = cls(ReaderConfig(**config), about["seed"])
+                reader.characters, reader.further = about["characters"], about["further"]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(f"{path} is damaged ({error}): save the reader again") from error
+        if form != _FORM:
+            raise ValueError(f"{path} is of form {form!r}, this version reads {_FORM}: update it")
+        try:
+            reader.network = keras.saving.load_model(folder / "network.keras", compile=False)
+        except Exception as error:  # Keras raises errors of many kinds
+            raise ValueError(
+                f"{folder / 'network.keras'} is damaged ({error}): save the reader again"
+            ) from error
+        return reader
+
+
+def _place(answer: str, text: str, places: np.ndarray) -> tuple[int, int]:
+    spans = answer_spans(text, answer)
+    return max(spans, key=lambda span: places[span[0], 0] * places[span[1] - 1, 1])
+
+
+def _checked_example(number: int, example: Example) -> tuple[str, list[str], list[str]]:
+    """Question, answers and passages, alike in width and case."""
+    if not isinstance(example, (tuple, list)) or len(example) != 3:
+        raise TypeError(
+            f"examples[{number}] must be (question, answer, passages), got {example!r:.80}"
+        )
+    question, answer, passages = example
+    question, texts = _checked_question(number, (question, passages), "examples")
+    answers = [answer] if isinstance(answer, str) else list(answer)
+    if not all(isinstance(a, str) and a for a in answers):
+        raise TypeError(
+            f"examples[{number}] must have one or more strings as answers, none empty, "
+            f"got {answer!r:.80}"
+        )
+    return alike(question), [alike(a) for a in answers], [alike(text) for text in texts]
+
+
+def _checked_question(number: int, item: Asked, name: str = "questions") -> tuple[str, list[str]]:
+    if not isinstance(item, (tuple, list)) or len(item) != 2:
+        raise TypeError(f"{name}[{number}] must be (question, passages), got {item!r:.80}")
+    question, passages = item
+    if not isinstance(question, str):
+        raise TypeError(
+            f"{name}[{number}] must have a string as question, got {type(question).__name__}"
+        )
+    if not question:
+        raise ValueError(f"{name}[{number}] must have a question, got an empty string")
+    if isinstance(passages, str) or not all(isinstance(text, str) for text in passages):
+        raise TypeError(f"{name}[{number}] must have a list of strings as passages")
+    return question, list(passages)

@@ -1,0 +1,329 @@
+"""Training of the convolutional reader: rows, batches of like length, and a loop that can go on.
+
+Sources: https://kexue.fm/archives/5409 and https://kexue.fm/archives/6906.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from kexian_utils.experiment.state import read_state, write_state
+from kexian_utils.qa.factqa import answer_spans
+from kexian_utils.qa.features import FEATURES
+from kexian_utils.qa.network import PAD, reader_loss
+
+__all__ = ["LengthBuckets", "Row", "Training", "label_spans", "length_batches", "padded", "train"]
+
+PASSAGE_STEP, QUESTION_STEP = 16, 8  # lengths are filled up to multiples of these
+
+
+class Row(NamedTuple):
+    """A question with one passage: numbers (m,) and (n,), features (n, 5)."""
+
+    question: np.ndarray
+    passage: np.ndarray
+    features: np.ndarray
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a reader is trained.
+
+    Attributes:
+        epochs: passes over all passages.
+        batch_size: passages per step.
+        learning_rate: of Adam; of several epochs the last has a fifth of it.
+        ema_momentum: of the moving average of the weights (滑动平均), which the reader keeps. The
+            article's 0.9999 needs tens of thousands of steps.
+    """
+
+    epochs: int = 4
+    batch_size: int = 64
+    learning_rate: float = 4e-3
+    ema_momentum: float = 0.99
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be meant, by name."""
+        for name in ("epochs", "batch_size"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        if not (np.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise ValueError(f"learning_rate must be positive, got {self.learning_rate!r}")
+        if not 0 <= self.ema_momentum < 1:
+            raise ValueError(
+                f"ema_momentum must be at least 0 and below 1, got {self.ema_momentum!r}"
+            )
+
+
+def label_spans(text: str, answers: Sequence[str]) -> np.ndarray:
+    """Labels by distant supervision (远程监督): every literal occurrence of an answer is one.
+
+    Args:
+        text: of `n` characters.
+        answers: strings, none of them empty.
+
+    Returns:
+        Shape ``(n, 2)``, float32: 1 where an answer starts, and where one ends.
+    """
+    labels = np.zeros((len(text), 2), np.float32)
+    for answer in answers:
+        for start, end in answer_spans(text, answer):
+            labels[start, 0] = labels[end - 1, 1] = 1
+    return labels
+
+
+def filled_up(length: int, step: int) -> int:
+    """The least positive multiple of `step` that is at least `length`."""
+    return max(1, -(-length // step)) * step
+
+
+def length_batches(
+    lengths: Sequence[int], batch_size: int, rng: np.random.Generator | None = None
+) -> list[tuple[int, np.ndarray]]:
+    """Rows of like length together: (padded length, numbers of the rows) of each batch.
+
+    Args:
+        lengths: of the rows.
+        batch_size: most rows of a batch; what remains of a length makes a smaller one.
+        rng: shuffles rows within their length, and the batches; None leaves their order.
+    """
+    sizes = np.array([filled_up(length, PASSAGE_STEP) for length in lengths], dtype=int)
+    batches = []
+    for size in np.unique(sizes):
+        rows = np.flatnonzero(sizes == size)
+        rows = rows if rng is None else rng.permutation(rows)
+        batches += [
+            (int(size), rows[first : first + batch_size])
+            for first in range(0, len(rows), batch_size)
+        ]
+    return batches if rng is None else [batches[k] for k in rng.permutation(len(batches))]
+
+
+def padded(
+    rows: Sequence[Row], length: int, question_length: int, size: int
+) -> dict[str, np.ndarray]:
+    """The network's inputs from rows, filled up to `size` rows of `length` places by padding."""
+    batch = {
+        "question": np.full((size, question_length), PAD, np.int32),
+        "passage": np.full((size, length), PAD, np.int32),
+        "features": np.zeros((size, length, len(FEATURES)), np.float32),
+    }
+    for number, row in enumerate(rows):
+        for name, values in row._asdict().items():
+            batch[name][number, : len(values)] = values
+    return batch
+
+
+class LengthBuckets(keras.utils.PyDataset):
+    """Batches of passages of like length (按长度分桶), in an order that seed and epoch decide.
+
+    All batches have `batch_size` rows, the missing ones padded and without weight, so that few
+    shapes occur. An item is (inputs, labels, weights of the characters), as Keras takes them.
+
+    Args:
+        rows: at least one.
+        labels: of each row, shape (n, 2).
+        batch_size: rows per batch.
+        seed: of the order.
+    """
+
+    def __init__(
+        self, rows: Sequence[Row], labels: Sequence[np.ndarray], batch_size: int, seed: int
+    ) -> None:
+        super().__init__()
+        if not rows or len(rows) != len(labels):
+            raise ValueError(
+                f"rows and labels must be equally many, at least one, got {len(rows)} and "
+                f"{len(labels)}"
+            )
+        self.rows, self.labels, self.batch_size, self.seed = rows, labels, batch_size, seed
+        self.question_length = filled_up(max(len(row.question) for row in rows), QUESTION_STEP)
+        self.start_epoch(0)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Shuffle for this epoch."""
+        self.epoch = epoch
+        rng = np.random.default_rng([self.seed, epoch])
+        lengths = [len(row.passage) for row in self.rows]
+        self.batches = length_batches(lengths, self.batch_size, rng)
+
+    def on_epoch_end(self) -> None:
+        """Shuffle for the next epoch."""
+        self.start_epoch(self.epoch + 1)
+
+    def __len__(self) -> int:
+        """Batches per epoch."""
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+        """A batch."""
+        length, rows = self.batches[index]
+        chosen = [self.rows[row] for row in rows]
+        inputs = padded(chosen, length, self.question_length, self.batch_size)
+        labels = np.zeros((self.batch_size, length, 2), np.float32)
+        for number, row in enumerate(rows):
+            labels[number, : len(self.labels[row])] = self.labels[row]
+        return inputs, labels, (inputs["passage"] != PAD).astype(np.float32)
+
+    def digest(self) -> str:
+        """SHA-256 of all rows and labels."""
+        total = hashlib.sha256()
+        for row, labels in zip(self.rows, self.labels, strict=True):
+            for array in (*row, labels):
+                total.update(f"{array.dtype}{array.shape}".encode())
+                total.update(np.ascontiguousarray(array).tobytes())
+        return total.hexdigest()
+
+
+def train(
+    network: keras.Model,
+    data: LengthBuckets,
+    training: Training,
+    about: Mapping[str, Any] | None = None,
+    folder: str | os.PathLike | None = None,
+    save_every: float = 30.0,
+    report: Callable[[dict[str, Any]], None] | None = None,
+) -> list[float]:
+    """Train the network in place; its weights are at last their moving average.
+
+    A run that was stopped, by a kill at any time or by Ctrl-C, and goes on in its folder ends with
+    the same weights, bit for bit on a CPU, as one that was not.
+
+    Args:
+        network: of :func:`kexian_utils.qa.network.reader_network`.
+        data: batches.
+        training: how.
+        about: what else a run must share to be gone on with, as JSON has it.
+        folder: of the run, for ``state.npz`` and ``training.json``; without one nothing is kept.
+        save_every: seconds between two saved states.
+        report: called after each step with step, steps, epoch, epochs, loss, seconds_left.
+
+    Returns:
+        The mean loss of each epoch, as article 6906 counts it (200 times Keras's).
+
+    Raises:
+        ValueError: if the folder holds another run or other things.
+    """
+    steps = training.epochs * len(data)
+    path = None
+    if folder is not None:
+        run = {
+            "training": asdict(training),
+            "seed": data.seed,
+            "data": data.digest(),
+            "backend": keras.backend.backend(),
+            **(about or {}),
+        }
+        path = _run_folder(Path(folder), run) / "state.npz"
+    learner = _learner(network, training, len(data))
+    variables = [*learner.variables, *learner.optimizer.variables]
+    _warm_up(learner, data, variables)
+    losses = np.full(steps, np.nan)
+    if path is not None and path.is_file():
+        losses[:] = read_state(path, variables)["losses"]
+    first = _iterations(learner)
+    began = saved = time.monotonic()
+    try:
+        for step in range(first, steps):
+            losses[step] = _step(learner, data, step)
+            now = time.monotonic()
+            if report is not None:
+                left = (now - began) / (step + 1 - first) * (steps - step - 1)
+                report(
+                    {
+                        "step": step + 1,
+                        "steps": steps,
+                        "epoch": step // len(data) + 1,
+                        "epochs": training.epochs,
+                        "loss": 200 * losses[step],
+                        "seconds_left": left,
+                    }
+                )
+            if path is not None and now - saved > save_every:
+                write_state(path, variables, losses=losses)
+                saved = now
+    finally:
+        if path is not None:
+            write_state(path, variables, losses=losses)
+    learner.optimizer.finalize_variable_values(learner.trainable_variables)
+    return [200 * float(np.nanmean(part)) for part in np.split(losses, training.epochs)]
+
+
+def _learner(network: keras.Model, training: Training, batches: int) -> keras.Model:
+    # On start and end alone: the global score is trained through them.
+    learner = keras.Model(network.input, network.output["places"])
+    rate = training.learning_rate
+    if training.epochs > 1:
+        last = batches * (training.epochs - 1) - 1  # step before the last epoch, from 0
+        rate = keras.optimizers.schedules.PiecewiseConstantDecay([last], [rate, rate / 5])
+    optimizer = keras.optimizers.Adam(rate, use_ema=True, ema_momentum=training.ema_momentum)
+    # On TensorFlow XLA costs more than it saves in so few steps; JAX without it has no graph.
+    on_jax = keras.backend.backend() == "jax"
+    learner.compile(optimizer, reader_loss(), weighted_metrics=[], jit_compile=on_jax)
+    optimizer.build(learner.trainable_variables)
+    return learner
+
+
+def _warm_up(learner: keras.Model, data: LengthBuckets, variables: Sequence[Any]) -> None:
+    """Let Keras see two shapes of batches before the first one counts.
+
+    On TensorFlow the first shape is traced alone and the second for all that follow, and the two
+    programs may round differently: a run that goes on would differ from one that never stopped.
+    """
+    before = [keras.ops.convert_to_numpy(variable) for variable in variables]
+    for length in (PASSAGE_STEP, 2 * PASSAGE_STEP):
+        inputs = padded([], length, data.question_length, data.batch_size)
+        learner.train_on_batch(
+            inputs, np.zeros((data.batch_size, length, 2), np.float32), inputs["passage"] + 1.0
+        )
+    for variable, value in zip(variables, before, strict=True):
+        variable.assign(value)
+
+
+def _step(learner: keras.Model, data: LengthBuckets, step: int) -> float:
+    epoch, index = divmod(step, len(data))
+    if data.epoch != epoch:
+        data.start_epoch(epoch)
+    inputs, labels, weights = data[index]
+    learner.reset_metrics()  # else the mean over all steps so far comes back
+    return float(learner.train_on_batch(inputs, labels, weights))
+
+
+def _iterations(learner: keras.Model) -> int:
+    return int(np.asarray(learner.optimizer.iterations))
+
+
+def _run_folder(folder: Path, run: dict[str, Any]) -> Path:
+    """The folder, made or found to hold this very run."""
+    run = json.loads(json.dumps(run))
+    path = folder / "training.json"
+    if path.is_file():
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            raise ValueError(f"{path} is damaged: choose another folder") from None
+        unlike = [name for name in run if before.get(name) != run[name]]
+        if unlike:
+            raise ValueError(
+                f"{folder} holds a run with another {', another '.join(unlike)}: choose another "
+                "folder, or the same texts and options"
+            )
+        return folder
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"{folder} must be empty or hold a run, it holds other things")
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".json.part")
+    partial.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+    return folder
