@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import unicodedata
-import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from kexian_utils.pictures import save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["draw_parse", "save_parse"]
 
 _CELL = 0.42  # inches
-_DATES = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {"Software": None}}
 
 
 def draw_parse(found: ParsedSentence) -> Figure:
@@ -54,40 +52,14 @@ def draw_parse(found: ParsedSentence) -> Figure:
 
 
 def save_parse(found: ParsedSentence, path: str | os.PathLike) -> None:
-    """Draw to a file, whose suffix is .svg, .png or .pdf; text in an SVG is drawn as outlines.
-
-    The file gets its name when it is complete. Characters without a glyph are boxes.
+    """Draw to a file as :func:`kexian_utils.pictures.save_figure` does.
 
     Raises:
-        ValueError: for another suffix, or a sentence of fewer than two words.
+        ValueError: for another suffix than .svg, .png and .pdf, or a sentence of fewer than two
+            words.
         OSError: if the file cannot be written.
     """
-    import matplotlib as mpl
-
-    from kexian_utils import plots
-
-    path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in _DATES:
-        raise ValueError(f"path must end in {', '.join(_DATES)}, got {os.fspath(path)!r}")
-    handle, partial = tempfile.mkstemp(suffix, f".{path.stem}-", path.parent)
-    os.close(handle)
-    try:
-        with mpl.rc_context(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*[Gg]lyph .* missing.*")
-            plots.use_style()
-            mpl.rcParams.update({"svg.fonttype": "path", "axes.grid": False})
-            draw_parse(found).savefig(partial, metadata=_DATES[suffix])
-        os.chmod(partial, 0o666 & ~_umask())
-        os.replace(partial, path)
-    finally:
-        Path(partial).unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    save_figure(lambda: draw_parse(found), path)
 
 
 def _draw_matrix(axes: Any, matrix: np.ndarray, words: list[str], upright: bool) -> None:

@@ -12,7 +12,7 @@ import click
 
 from kexian_utils import __version__
 from kexian_utils import catalogue as catalogues
-from kexian_utils.runner import cli_models, cli_probing, cli_runs
+from kexian_utils.runner import cli_models, cli_probing, cli_reader, cli_runs, cli_train_reader
 from kexian_utils.runner.cli_common import Root, complete_names, names_argument, select
 from kexian_utils.runner.errors import ENVIRONMENT, FOUND, USAGE, KexianError
 
@@ -54,6 +54,7 @@ def main(ctx: click.Context) -> None:
       kexian claims --verdict refuted     the ledger in the terminal
       kexian expand small big --width 2   a wider BERT that computes the same
       kexian segment 今天天气很好               words, read off a Chinese BERT
+      kexian answer 法国的首都是哪里？ a.txt    an answer, read off noisy passages
 
     \b
     Exit codes: 0 all is well, 1 a claim missed or outputs differ, 2 bad input,
@@ -257,8 +258,9 @@ def lab(root: Root, port: int, browser: bool) -> None:
     sys.exit(subprocess.call(command + ([] if browser else ["--no-browser"])))
 
 
-for _command in (*cli_runs.COMMANDS, *cli_models.COMMANDS, *cli_probing.COMMANDS):
-    main.add_command(_command)
+for _module in (cli_runs, cli_models, cli_probing, cli_reader, cli_train_reader):
+    for _command in _module.COMMANDS:
+        main.add_command(_command)
 
 
 if __name__ == "__main__":
