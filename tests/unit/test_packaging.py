@@ -134,7 +134,7 @@ def wheel(tmp_path_factory):
 def test_the_wheel_carries_what_notebooks_read(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert "kexian_utils/data/catalogue.toml" in names
-    for folder in ("ud", "chinese_bert", "factqa"):
+    for folder in ("ud", "chinese_bert", "factqa", "factqa_reader"):
         for path in (ROOT / "kexian_utils" / "data" / folder).iterdir():
             assert f"kexian_utils/data/{folder}/{path.name}" in names
     assert "kexian_utils/experiment/run.py" in names
