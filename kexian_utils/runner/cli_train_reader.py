@@ -94,7 +94,7 @@ def train_reader(
     was saved last and ends, on a CPU, with the very same reader. The folder of the run is removed
     when the reader is written.
 
-    
+    \b
     Examples:
       kexian train-reader factqa:2 --out reader --held-out factqa:2
       kexian train-reader mine.jsonl --out mine --epochs 10 --held-out test.jsonl
