@@ -30,12 +30,12 @@ import numpy as np
 from kexian_utils.qa.decoding import extract_spans, vote
 from kexian_utils.qa.factqa import (
     Question,
-    answer_spans,
     factqa_facts,
     factqa_templates,
+    label_spans,
     mentions,
 )
-from kexian_utils.qa.features import FEATURES, match_features
+from kexian_utils.qa.features import FEATURES, check_texts, match_features
 from kexian_utils.qa.scores import qa_scores
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def best_clause(question: str, passages: Sequence[str]) -> str:
         TypeError: if `question` or a passage is no string, or `passages` is a single string.
         ValueError: if `question` is empty.
     """
-    _check_texts(question, passages)
+    check_texts(question, passages)
     asked = _bigrams(question)
     most, answer = -1, ""
     for passage in passages:
@@ -98,7 +98,7 @@ def most_repeated(
         ValueError: if `question` is empty, or the lengths are not integers with
             ``1 <= min_len <= max_len``.
     """
-    _check_texts(question, passages)
+    check_texts(question, passages)
     _check_integer("min_len", min_len, 1)
     _check_integer("max_len", max_len, min_len)
     counts: Counter[str] = Counter()
@@ -120,18 +120,6 @@ def _bigrams(text: str) -> set[str]:
 def _new_runs(text: str, question: str) -> Iterator[str]:
     kept = (c if _WORD.match(c) and c not in question else " " for c in text)
     return iter("".join(kept).split())
-
-
-def _check_texts(question: str, passages: Sequence[str]) -> None:
-    if not isinstance(question, str):
-        raise TypeError(f"question must be a string, got {type(question).__name__}")
-    if not question:
-        raise ValueError("question must hold at least one character, got ''")
-    if isinstance(passages, str):
-        raise TypeError(f"passages must be a list of strings, got the string {passages[:20]!r}")
-    for number, passage in enumerate(passages):
-        if not isinstance(passage, str):
-            raise TypeError(f"passages[{number}] must be a string, got {type(passage).__name__}")
 
 
 def _check_integer(name: str, value: int, least: int) -> None:
@@ -207,7 +195,7 @@ class TypeList:
             TypeError: if `question` or a passage is no string, or `passages` is a single string.
             ValueError: if this is no question of this version.
         """
-        _check_texts(question, passages)
+        check_texts(question, passages)
         answers = self.answers[self.relation(question)]
         counts: Counter[str] = Counter()
         for passage in passages:
@@ -307,7 +295,10 @@ class LinearTagger:
         from sklearn.linear_model import LogisticRegression
 
         columns = np.concatenate([self._columns(q.question, _texts(q)) for q in questions])
-        labels = np.concatenate([_labels(_texts(q), q.answer) for q in questions])
+        labels = np.concatenate(
+            [np.zeros((0, 2))]
+            + [label_spans(text, [q.answer]) for q in questions for text in _texts(q)]
+        )
         starts = int(labels[:, 0].sum())
         if not 0 < starts < len(labels):
             raise ValueError(
@@ -357,7 +348,7 @@ class LinearTagger:
         """
         if not self._models:
             raise RuntimeError("fit must be called before the tagger can answer")
-        _check_texts(question, passages)
+        check_texts(question, passages)
         columns = self._columns(question, passages)
         places = np.zeros((len(columns), 2))
         if len(columns):
@@ -392,13 +383,3 @@ class LinearTagger:
 
 def _texts(question: Question) -> list[str]:
     return [passage.text for passage in question.passages]
-
-
-def _labels(passages: Sequence[str], answer: str) -> np.ndarray:
-    """Whether an answer starts or ends at each character of all passages, shape ``(n, 2)``."""
-    labels, before = np.zeros((sum(map(len, passages)), 2), dtype=int), 0
-    for text in passages:
-        for start, end in answer_spans(text, answer):
-            labels[before + start, 0] = labels[before + end - 1, 1] = 1
-        before += len(text)
-    return labels

@@ -36,6 +36,7 @@ __all__ = [
     "export_jsonl",
     "factqa_facts",
     "factqa_templates",
+    "label_spans",
     "make_factqa",
     "mentions",
     "read_jsonl",
@@ -412,6 +413,23 @@ def answer_spans(text: str, answer: str) -> list[tuple[int, int]]:
         raise ValueError("answer must not be empty")
     starts = range(len(text) - len(answer) + 1)
     return [(i, i + len(answer)) for i in starts if text.startswith(answer, i)]
+
+
+def label_spans(text: str, answers: Sequence[str]) -> np.ndarray:
+    """Labels by distant supervision (远程监督): every literal occurrence of an answer is one.
+
+    Args:
+        text: of `n` characters.
+        answers: strings, none of them empty.
+
+    Returns:
+        Shape ``(n, 2)``, float32: 1 where an answer starts, and where one ends.
+    """
+    labels = np.zeros((len(text), 2), np.float32)
+    for answer in answers:
+        for start, end in answer_spans(text, answer):
+            labels[start, 0] = labels[end - 1, 1] = 1
+    return labels
 
 
 def statistics(questions: Sequence[Question]) -> FactQAStatistics:

@@ -32,6 +32,24 @@ def alike(text: str) -> str:
     return "".join(lower if len(lower) == 1 else c for c, lower in lowered)
 
 
+def check_texts(question: str, passages: Sequence[str]) -> None:
+    """Refuse what is no question with a list of passages.
+
+    Raises:
+        TypeError: if `question` or a passage is no string, or `passages` is a single string.
+        ValueError: if `question` is empty.
+    """
+    if not isinstance(question, str):
+        raise TypeError(f"question must be a string, got {type(question).__name__}")
+    if not question:
+        raise ValueError("question must hold at least one character, got ''")
+    if isinstance(passages, str):
+        raise TypeError(f"passages must be a list of strings, got the string {passages[:20]!r}")
+    for number, passage in enumerate(passages):
+        if not isinstance(passage, str):
+            raise TypeError(f"passages[{number}] must be a string, got {type(passage).__name__}")
+
+
 def match_features(question: str, passages: Sequence[str]) -> list[np.ndarray]:
     r"""Features of every character of every passage, named by ``FEATURES``.
 
@@ -57,15 +75,7 @@ def match_features(question: str, passages: Sequence[str]) -> list[np.ndarray]:
         TypeError: if `question` or a passage is no string, or `passages` is a single string.
         ValueError: if `question` is empty.
     """
-    if not isinstance(question, str):
-        raise TypeError(f"question must be a string, got {type(question).__name__}")
-    if not question:
-        raise ValueError("question must hold at least one character, got ''")
-    if isinstance(passages, str):
-        raise TypeError(f"passages must be a list of strings, got the string {passages[:20]!r}")
-    for number, passage in enumerate(passages):
-        if not isinstance(passage, str):
-            raise TypeError(f"passages[{number}] must be a string, got {type(passage).__name__}")
+    check_texts(question, passages)
     # All passages of a question go through NumPy at once: its calls cost more than its sums here.
     asked = _code_points(question)
     codes = _code_points("".join(passages))

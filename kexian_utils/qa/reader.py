@@ -24,7 +24,7 @@ import keras
 import numpy as np
 
 from kexian_utils.qa.decoding import extract_spans, vote
-from kexian_utils.qa.factqa import answer_spans
+from kexian_utils.qa.factqa import answer_spans, label_spans
 from kexian_utils.qa.features import alike, match_features
 from kexian_utils.qa.network import FIRST, UNKNOWN, ReaderConfig, reader_network
 from kexian_utils.qa.training import (
@@ -33,7 +33,6 @@ from kexian_utils.qa.training import (
     Row,
     Training,
     filled_up,
-    label_spans,
     length_batches,
     padded,
     train,
@@ -159,15 +158,16 @@ class DGCNNReader:
         read = [_checked_example(number, example) for number, example in enumerate(examples)]
         if not any(passages for _, _, passages in read):
             raise ValueError("examples must hold at least one passage, got none")
+        labels = [label_spans(text, answers) for _, answers, texts in read for text in texts]
+        if not any(values.any() for values in labels):
+            raise ValueError("examples must have an answer in a passage, none of them has")
+        self.network = None  # it does not go with the vocabulary that follows
         counts = Counter(c for question, _, texts in read for c in "".join([question, *texts]))
         least = self.config.minimum_count
         self.characters = "".join(sorted(c for c, n in counts.items() if n >= least))
         vectors = self._vectors()
         self.__dict__.pop("_numbers", None)
         rows = list(self._rows((question, texts) for question, _, texts in read))
-        labels = [label_spans(text, answers) for _, answers, texts in read for text in texts]
-        if not any(values.any() for values in labels):
-            raise ValueError("examples must have an answer in a passage, none of them has")
         training = training or Training()
         data = LengthBuckets(rows, labels, training.batch_size, self.seed)
         network = reader_network(self.config, FIRST + len(self.characters), self.seed, vectors)

@@ -18,11 +18,10 @@ import keras
 import numpy as np
 
 from kexian_utils.experiment.state import read_state, write_state
-from kexian_utils.qa.factqa import answer_spans
 from kexian_utils.qa.features import FEATURES
 from kexian_utils.qa.network import PAD, reader_loss
 
-__all__ = ["LengthBuckets", "Row", "Training", "label_spans", "length_batches", "padded", "train"]
+__all__ = ["LengthBuckets", "Row", "Training", "length_batches", "padded", "train"]
 
 PASSAGE_STEP, QUESTION_STEP = 16, 8  # lengths are filled up to multiples of these
 
@@ -64,23 +63,6 @@ class Training:
             raise ValueError(
                 f"ema_momentum must be at least 0 and below 1, got {self.ema_momentum!r}"
             )
-
-
-def label_spans(text: str, answers: Sequence[str]) -> np.ndarray:
-    """Labels by distant supervision (远程监督): every literal occurrence of an answer is one.
-
-    Args:
-        text: of `n` characters.
-        answers: strings, none of them empty.
-
-    Returns:
-        Shape ``(n, 2)``, float32: 1 where an answer starts, and where one ends.
-    """
-    labels = np.zeros((len(text), 2), np.float32)
-    for answer in answers:
-        for start, end in answer_spans(text, answer):
-            labels[start, 0] = labels[end - 1, 1] = 1
-    return labels
 
 
 def filled_up(length: int, step: int) -> int:

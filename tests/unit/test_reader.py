@@ -11,13 +11,12 @@ keras = pytest.importorskip("keras")
 
 from kexian_utils.qa import network as networks  # noqa: E402
 from kexian_utils.qa import training as trainings  # noqa: E402
-from kexian_utils.qa.factqa import make_factqa  # noqa: E402
+from kexian_utils.qa.factqa import label_spans, make_factqa  # noqa: E402
 from kexian_utils.qa.network import ReaderConfig, reader_loss, reader_network  # noqa: E402
 from kexian_utils.qa.reader import DGCNNReader, Training  # noqa: E402
 from kexian_utils.qa.scores import qa_scores  # noqa: E402
 from kexian_utils.qa.training import (  # noqa: E402
     LengthBuckets,
-    label_spans,
     length_batches,
     padded,
 )
@@ -331,6 +330,21 @@ def test_a_folder_of_another_run_is_refused(tmp_path):
     with pytest.raises(ValueError, match="holds other things"):
         DGCNNReader(TINY).fit(data, QUICK, tmp_path / "other")
     assert (tmp_path / "run" / "state.npz").read_bytes() == kept
+
+
+def test_a_training_that_stops_leaves_no_network_with_another_vocabulary(tmp_path):
+    def stop(now):
+        raise Stopped
+
+    reader = DGCNNReader(TINY)
+    reader.fit(examples(10), QUICK)
+    with pytest.raises(ValueError, match="answer in a passage"):
+        reader.fit([("问题？", "无", ["答案在此。"])])
+    assert reader.answer("问？", ["一段"]).passages  # refused before anything was changed
+    with pytest.raises(Stopped):
+        reader.fit(examples(20), QUICK, report=stop)
+    with pytest.raises(RuntimeError, match="has not been trained"):
+        reader.answer("问？", ["一段"])
 
 
 def test_examples_that_teach_nothing_are_refused():
