@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
+    from kexian_utils.qa.reading import FactoidQuestion, ReadingSet
     from kexian_utils.trees import Sentence
 
 __all__ = [
@@ -32,7 +33,9 @@ __all__ = [
     "PeoplesDailySplit",
     "chinese_gsdsimp",
     "cifar10",
+    "cmrc2018",
     "digits",
+    "drcd",
     "english_pud",
     "generated_images",
     "peoples_daily",
@@ -41,6 +44,7 @@ __all__ = [
     "peoples_daily_split",
     "peoples_daily_tags",
     "product_reviews",
+    "webqa",
 ]
 
 Split = tuple[np.ndarray, np.ndarray]
@@ -74,6 +78,25 @@ _ITEM = re.compile(  # 一、 （二） ３． 第四章 ●: part of a list, no
     r"[（(]?[一二三四五六七八九十０-９\d]{1,3}[）)]?[、．.]|第[一二三四五六七八九十０-９]{1,3}[章条节]"
     r"|[▲△■□●○◆◇★☆·—]|[一二三四五六七八九十０-９]{1,2}$"
 )
+
+# Name of the file, number of its questions, and its checksum where that is known.
+CMRC2018_URL = "https://raw.githubusercontent.com/ymcui/cmrc2018/master/squad-style-data"
+CMRC2018_PARTS = {
+    "trial": (
+        "cmrc2018_trial.json", 1002,
+        "f3fae95b57da8e03afb2b57467dd221417060ef4d82db13bf22fc88589f3a6f3",
+    ),
+    "train": ("cmrc2018_train.json", 10_142, ""),
+    "development": ("cmrc2018_dev.json", 3219, ""),
+}  # fmt: skip
+DRCD_URL = "https://raw.githubusercontent.com/DRCKnowledgeTeam/DRCD/master"
+DRCD_PARTS = {
+    "development": (
+        "DRCD_dev.json", 3524,
+        "e236df03861ba241bd7b29628cd48b3b8e339c60137e041a4358b5320ed61928",
+    ),
+    "train": ("DRCD_training.json", 26_936, ""),
+}  # fmt: skip
 
 UD_URL = "https://raw.githubusercontent.com/UniversalDependencies"
 # Treebanks are corrected twice a year; the release whose bytes are meant is found by checksum.
@@ -214,6 +237,96 @@ def read_cifar10_archive(path: str | os.PathLike) -> tuple[Split, Split]:
 def _unpack(records: np.ndarray) -> Split:
     images = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     return np.ascontiguousarray(images), records[:, 0].astype(np.int64)
+
+
+def cmrc2018(part: str = "trial", cache: str | os.PathLike | None = None) -> ReadingSet:
+    """CMRC 2018: Chinese reading comprehension (阅读理解) on passages of Wikipedia.
+
+    Licence CC BY-SA 4.0. Source: Y. Cui and others, *A Span-Extraction Dataset for Chinese Machine
+    Reading Comprehension*, EMNLP 2019, https://arxiv.org/abs/1810.07366.
+
+    Args:
+        part: ``"trial"``: 256 passages, 1,002 questions, two of which are empty; verified by
+            checksum. ``"train"`` (10,142 questions) and ``"development"`` (3,219): verified by
+            their number of questions.
+        cache: folder for the downloaded file; see the head of this module for the default.
+
+    Returns:
+        As :func:`kexian_utils.qa.reading.load_squad_style` has it.
+
+    Raises:
+        DatasetUnavailable: if the file is not on this machine and cannot be downloaded.
+        ValueError: for another part, or if a file on this machine is another one.
+    """
+    return _reading_set(CMRC2018_URL, CMRC2018_PARTS, part, cache)
+
+
+def drcd(part: str = "development", cache: str | os.PathLike | None = None) -> ReadingSet:
+    """DRCD: reading comprehension in traditional Chinese characters on passages of Wikipedia.
+
+    Licence CC BY-SA 3.0. Source: C.-C. Shao and others, *DRCD: a Chinese Machine Reading
+    Comprehension Dataset*, 2018, https://arxiv.org/abs/1806.00920.
+
+    Args:
+        part: ``"development"``: 1,000 passages, 3,524 questions; verified by checksum.
+            ``"train"``: verified by its 26,936 questions.
+        cache: as for :func:`cmrc2018`, and so are the result and the errors raised.
+    """
+    return _reading_set(DRCD_URL, DRCD_PARTS, part, cache)
+
+
+def webqa(name: str, cache: str | os.PathLike | None = None) -> list[FactoidQuestion]:
+    """WebQA (Baidu): factoid questions with passages that a search engine returned.
+
+    It has no public address that a program can read. Its makers' page is
+    http://idl.baidu.com/WebQA.html; https://kexue.fm/archives/4338 names the shortened form that
+    is read here.
+
+    Args:
+        name: of the file, such as ``"me_train.json"``, ``"me_validation.ann.json"`` or
+            ``"me_test.ir.json"``, in the folder named by ``KEXIAN_DATA``, a folder in it, or the
+            cache.
+        cache: see the head of this module for the default.
+
+    Returns:
+        As :func:`kexian_utils.qa.reading.load_webqa` has it.
+
+    Raises:
+        DatasetUnavailable: if the file is not on this machine.
+        ValueError: if it is not of this form.
+    """
+    from kexian_utils.qa.reading import load_webqa
+
+    path = _local_file(name, lambda path: True, cache)
+    if path is None:
+        page = "the page named in https://kexue.fm/archives/4338"
+        raise DatasetUnavailable(f"{name} is not on this machine: {_remedy(f'it from {page}')}")
+    return load_webqa(path)
+
+
+def _reading_set(
+    url: str, parts: dict[str, tuple[str, int, str]], part: str, cache: str | os.PathLike | None
+) -> ReadingSet:
+    from kexian_utils.qa.reading import load_squad_style
+
+    _check_choice("part", part, tuple(parts))
+    name, questions, sha256 = parts[part]
+
+    def accepts(path: Path) -> bool:
+        if sha256:
+            return file_sha256(path) == sha256
+        try:
+            contexts = load_squad_style(path).contexts
+        except ValueError:  # no JSON, or of another form
+            return False
+        return sum(len(context.questions) for context in contexts) == questions
+
+    expected = f"SHA-256 {sha256}" if sha256 else f"the form of SQuAD and {questions} questions"
+    path = _local_file(name, accepts, cache, expected)
+    if path is None:
+        target = (Path(cache) if cache else cache_folder()) / name
+        path = _download(f"{url}/{name}", accepts, target)
+    return load_squad_style(path)
 
 
 def cache_folder() -> Path:
@@ -627,39 +740,42 @@ def fetch(url: str, sha256: str, cache: str | os.PathLike | None = None) -> Path
         ValueError: if a file that is on this machine has another checksum.
     """
     name = url.rsplit("/", 1)[-1]
-    found = _local_file(name, lambda path: file_sha256(path) == sha256, cache, sha256)
+
+    def accepts(path: Path) -> bool:
+        return file_sha256(path) == sha256
+
+    found = _local_file(name, accepts, cache, f"SHA-256 {sha256}")
     if found is not None:
         return found
-    return _download(url, sha256, (Path(cache) if cache else cache_folder()) / name)
+    return _download(url, accepts, (Path(cache) if cache else cache_folder()) / name)
 
 
 def _local_file(
     name: str,
     accepts: Callable[[Path], bool],
     cache: str | os.PathLike | None,
-    sha256: str = "",
+    expected: str = "the checksum of the expected file",
 ) -> Path | None:
-    """The file of this name in ``KEXIAN_DATA``, its folder ``ud``, or the cache, if accepted."""
+    """The file of this name in ``KEXIAN_DATA``, a folder in it, or the cache, if accepted."""
     places = [(Path(cache) if cache else cache_folder()) / name]
     if os.environ.get("KEXIAN_DATA"):
         data = Path(os.environ["KEXIAN_DATA"])
-        places = [data / name, data / "ud" / name, *places]
+        places = [data / name, *sorted(data.glob(f"*/{name}")), *places]
     for place in places:
         if place.is_file():
             if not accepts(place):
-                expected = f"SHA-256 {sha256}" if sha256 else "the checksum of the expected file"
                 raise ValueError(
-                    f"{place} must have {expected}, it has another: delete the file, it is "
-                    "damaged or not the one meant"
+                    f"{place} must have {expected}, it has not: delete the file, it is damaged "
+                    "or not the one meant"
                 )
             return place
     return None
 
 
-def _download(url: str, sha256: str, target: Path) -> Path:
+def _download(url: str, accepts: Callable[[Path], bool], target: Path) -> Path:
     remedy = _remedy(url)
     try:
-        if _retrieve(url, target, lambda path: file_sha256(path) == sha256):
+        if _retrieve(url, target, accepts):
             return target
     except OSError as error:
         raise DatasetUnavailable(f"{target.name} cannot be reached ({error}): {remedy}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import tempfile
@@ -151,6 +152,13 @@ def _prepare_tensorflow(threads: int) -> None:
                 stacklevel=4,
             )
     tf.config.experimental.enable_tensor_float_32_execution(False)
+    tf.get_logger().addFilter(_is_no_retracing)
+
+
+def _is_no_retracing(record: logging.LogRecord) -> bool:
+    """TensorFlow adds up the traces of all models of a process: several that are trained one after
+    the other look to it like one that is traced again and again."""
+    return "triggered tf.function retracing" not in record.getMessage()
 
 
 def _prepare_jax() -> None:

@@ -251,8 +251,7 @@ def _learner(network: keras.Model, training: Training, batches: int) -> keras.Mo
         rate = keras.optimizers.schedules.PiecewiseConstantDecay([last], [rate, rate / 5])
     optimizer = keras.optimizers.Adam(rate, use_ema=True, ema_momentum=training.ema_momentum)
     # On TensorFlow XLA costs more than it saves in so few steps; JAX without it has no graph.
-    on_jax = keras.backend.backend() == "jax"
-    learner.compile(optimizer, reader_loss(), weighted_metrics=[], jit_compile=on_jax)
+    learner.compile(optimizer, reader_loss(), weighted_metrics=[], jit_compile=_on_jax())
     optimizer.build(learner.trainable_variables)
     return learner
 
@@ -262,7 +261,10 @@ def _warm_up(learner: keras.Model, data: LengthBuckets, variables: Sequence[Any]
 
     On TensorFlow the first shape is traced alone and the second for all that follow, and the two
     programs may round differently: a run that goes on would differ from one that never stopped.
+    JAX compiles each shape for itself.
     """
+    if _on_jax():
+        return
     before = [keras.ops.convert_to_numpy(variable) for variable in variables]
     for length in (PASSAGE_STEP, 2 * PASSAGE_STEP):
         inputs = padded([], length, data.question_length, data.batch_size)
@@ -271,6 +273,10 @@ def _warm_up(learner: keras.Model, data: LengthBuckets, variables: Sequence[Any]
         )
     for variable, value in zip(variables, before, strict=True):
         variable.assign(value)
+
+
+def _on_jax() -> bool:
+    return keras.backend.backend() == "jax"
 
 
 def _step(learner: keras.Model, data: LengthBuckets, step: int) -> float:

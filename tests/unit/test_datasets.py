@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import io
+import json
 import os
 import re
 import subprocess
@@ -387,7 +388,7 @@ def test_the_release_with_the_right_bytes_is_found(releases, tmp_path):
     names = ["en_pud-ud-test.conllu", "zh_gsdsimp-ud-dev.conllu"]
     assert sorted(p.name for p in cache.iterdir()) == names
     (cache / names[1]).write_text("damaged", encoding="utf-8")
-    with pytest.raises(ValueError, match="checksum of the expected file, it has another: delete"):
+    with pytest.raises(ValueError, match="checksum of the expected file, it has not: delete"):
         datasets.chinese_gsdsimp("development")
 
 
@@ -477,3 +478,74 @@ def test_peoples_daily_sentences_hold_all_words_of_the_right_length():
     assert sum(everything, []) == sum(sum(documents, []), [])
     with pytest.raises(ValueError, match="shortest <= longest, got 9 and 3"):
         datasets.peoples_daily_sentences(documents, 9, 3)
+
+
+# -- reading comprehension ------------------------------------------------------------------------
+
+
+def squad(questions):
+    qas = [{"id": f"q{n}", "question": "谁？", "answers": []} for n in range(questions)]
+    data = {"data": [{"paragraphs": [{"context": "甲乙。", "qas": qas}]}]}
+    return json.dumps(data).encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("load", "name"), [(datasets.cmrc2018, "cmrc2018_trial.json"), (datasets.drcd, "DRCD_dev.json")]
+)
+def test_reading_sets_of_known_bytes(load, name, tmp_path, monkeypatch):
+    places = sorted(Path(GIVEN_DATA).glob(f"*/{name}")) if GIVEN_DATA else []
+    if not places:
+        pytest.skip(f"KEXIAN_DATA does not name a folder with {name}")
+    monkeypatch.setenv("KEXIAN_DATA", GIVEN_DATA)
+    assert sum(len(c.questions) for c in load().contexts) in (1002, 3524)
+    monkeypatch.setenv("KEXIAN_DATA", str(tmp_path))
+    (tmp_path / name).write_bytes(places[0].read_bytes() + b" ")
+    with pytest.raises(ValueError, match="must have SHA-256 .*delete the file"):
+        load()
+
+
+@pytest.mark.parametrize(
+    ("load", "part", "name", "count"),
+    [
+        (datasets.cmrc2018, "development", "cmrc2018_dev.json", 3219),
+        (datasets.drcd, "train", "DRCD_training.json", 26_936),
+    ],
+)
+def test_reading_sets_of_unknown_bytes_go_by_their_questions(
+    load, part, name, count, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("KEXIAN_DATA", str(tmp_path))
+    folder = tmp_path / "any"
+    folder.mkdir()
+    for data in (squad(count - 1), b"[]", b"not JSON"):
+        (folder / name).write_bytes(data)
+        with pytest.raises(ValueError, match=f"must have the form of SQuAD and {count} questions"):
+            load(part)
+    (folder / name).write_bytes(squad(count))
+    assert len(load(part).contexts[0].questions) == count
+    with pytest.raises(ValueError, match="part must be one of"):
+        load("test")
+
+
+def test_a_reading_set_is_downloaded_and_a_wrong_one_is_not_kept(
+    archive, server, tmp_path, monkeypatch
+):
+    (archive[0].parent / "set.json").write_bytes(squad(5))
+    monkeypatch.setattr(datasets, "CMRC2018_URL", server)
+    parts = {"train": ("set.json", 6, ""), "trial": ("set.json", 5, "")}
+    monkeypatch.setattr(datasets, "CMRC2018_PARTS", parts)
+    with pytest.raises(datasets.DatasetUnavailable, match="did not deliver the expected file"):
+        datasets.cmrc2018("train")
+    assert list((tmp_path / "cache").iterdir()) == []
+    assert len(datasets.cmrc2018("trial").contexts[0].questions) == 5
+    assert (tmp_path / "cache" / "set.json").read_bytes() == squad(5)
+
+
+def test_webqa_is_read_where_it_lies(tmp_path, monkeypatch):
+    with pytest.raises(datasets.DatasetUnavailable, match="archives/4338.*set KEXIAN_DATA"):
+        datasets.webqa("me_train.json")
+    monkeypatch.setenv("KEXIAN_DATA", str(tmp_path))
+    entry = {"question": "谁？", "evidences": {"q#0": {"evidence": "甲", "answer": ["甲"]}}}
+    (tmp_path / "me_train.json").write_text(json.dumps({"q": entry}), encoding="utf-8")
+    (question,) = datasets.webqa("me_train.json")
+    assert question.passages[0].answers == ("甲",)
