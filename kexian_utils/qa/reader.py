@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from functools import cached_property
 from pathlib import Path
@@ -167,7 +167,7 @@ class DGCNNReader:
         self.characters = "".join(sorted(c for c, n in counts.items() if n >= least))
         vectors = self._vectors()
         self.__dict__.pop("_numbers", None)
-        rows = list(self._rows((question, texts) for question, _, texts in read))
+        rows = self.rows([(question, texts) for question, _, texts in read])
         training = training or Training()
         data = LengthBuckets(rows, labels, training.batch_size, self.seed)
         network = reader_network(self.config, FIRST + len(self.characters), self.seed, vectors)
@@ -196,22 +196,46 @@ class DGCNNReader:
         """
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise ValueError(f"batch_size must be a whole number of at least 1, got {batch_size!r}")
-        asked = [_checked_question(number, item) for number, item in enumerate(questions)]
-        rows = list(self._rows((alike(q), [alike(text) for text in texts]) for q, texts in asked))
-        outputs = iter(self._outputs(rows, batch_size))
+        questions = list(questions)
+        outputs = iter(self._outputs(self.rows(questions), batch_size))
         readings = []
-        for _, texts in asked:
+        for _, texts in questions:
             readings.append(self._reading([(text, *next(outputs)) for text in texts]))
         return readings
+
+    def rows(self, questions: Sequence[Asked]) -> list[Row]:
+        """What the network reads of each passage of each question, in their order.
+
+        :func:`kexian_utils.qa.training.padded` makes the network's inputs of rows.
+
+        Args:
+            questions: (question, passages) each.
+
+        Raises:
+            TypeError: if a question or passage is no string.
+            ValueError: if a question is empty.
+        """
+        rows = []
+        for number, item in enumerate(questions):
+            question, texts = _checked_question(number, item)
+            question, texts = alike(question), [alike(text) for text in texts]
+            asked = self._ids(question)
+            for passage, features in zip(texts, match_features(question, texts), strict=True):
+                rows.append(Row(asked, self._ids(passage), features))
+        return rows
 
     def _outputs(self, rows: Sequence[Row], batch_size: int) -> list[tuple[np.ndarray, float]]:
         if self.network is None:
             raise RuntimeError("the reader has not been trained: call fit, or DGCNNReader.load")
         outputs: list[Any] = [None] * len(rows)
-        for length, numbers in length_batches([len(row.passage) for row in rows], batch_size):
+        batches = length_batches([len(row.passage) for row in rows], batch_size)
+        several = Counter(length for length, _ in batches)
+        for length, numbers in batches:
             chosen = [rows[number] for number in numbers]
             width = filled_up(max(len(row.question) for row in chosen), QUESTION_STEP)
-            size = max(_SMALLEST_BATCH, 1 << (len(chosen) - 1).bit_length())  # few shapes
+            # Few sizes, since each is compiled: full ones, or powers of two where there is one.
+            size = max(_SMALLEST_BATCH, 1 << (len(chosen) - 1).bit_length())
+            size = batch_size if several[length] > 1 else min(size, batch_size)
             found = self.network.predict_on_batch(padded(chosen, length, width, size))
             for place, number in enumerate(numbers):
                 n = len(rows[number].passage)
@@ -239,12 +263,6 @@ class DGCNNReader:
             for (text, places, answerable), own in zip(read, candidates, strict=True)
         )
         return Reading(answer, votes.get(answer, 0.0), votes, passages)
-
-    def _rows(self, questions: Iterator[tuple[str, Sequence[str]]]) -> Iterator[Row]:
-        for question, texts in questions:
-            asked = self._ids(question)
-            for text, features in zip(texts, match_features(question, texts), strict=True):
-                yield Row(asked, self._ids(text), features)
 
     def _vectors(self) -> np.ndarray | None:
         """Fixed vectors of padding, the unknown, known and all further characters."""

@@ -386,6 +386,39 @@ def test_many_questions_are_answered_as_one_by_one_in_few_batches(reader, monkey
     assert len(calls) > 40
 
 
+def test_batches_come_in_few_sizes_none_larger_than_asked(reader, monkeypatch):
+    questions = asked(40)
+    lengths = [len(text) for _, texts in questions for text in texts]
+    shapes = []
+    ask = reader.network.predict_on_batch
+    monkeypatch.setattr(
+        reader.network,
+        "predict_on_batch",
+        lambda batch: shapes.append(batch["passage"].shape) or ask(batch),
+    )
+    reader.answer_many(questions, batch_size=20)
+    sizes = {length: {n for n, other in shapes if other == length} for _, length in shapes}
+    for length, found in sizes.items():
+        rows = sum(length - 16 < n <= length for n in lengths)
+        assert found == {20} if rows > 20 else len(found) == 1 and max(found) <= 20
+    shapes.clear()
+    reader.answer_many(questions[:1], batch_size=3)
+    assert {n for n, _ in shapes} == {3}
+
+
+def test_rows_are_what_the_network_reads(reader):
+    rows = reader.rows([("法国？", ["法国是", ""]), ("Ａ", ["a"])])
+    assert [len(row.passage) for row in rows] == [3, 0, 1]
+    assert [row.features.shape for row in rows] == [(3, 5), (0, 5), (1, 5)]
+    np.testing.assert_array_equal(rows[0].question[:2], rows[0].passage[:2])
+    np.testing.assert_array_equal(rows[2].question, rows[2].passage)  # width and case are one
+    outputs = reader.network.predict_on_batch(padded(rows[:1], 16, 8, 1))
+    (passage, _) = reader.answer("法国？", ["法国是", ""]).passages
+    np.testing.assert_allclose(outputs["places"][0, :3, 0], passage.p_start, atol=1e-6)
+    with pytest.raises(ValueError, match=r"questions\[1\] must have a question"):
+        reader.rows([("问", []), ("", [])])
+
+
 def test_a_reading_says_where_its_answer_comes_from(reader):
     found = [r for r in reader.answer_many(asked(60, split="SS")) if r.answer]
     assert len(found) > 30
