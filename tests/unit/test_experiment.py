@@ -1,6 +1,7 @@
 """Claims: criteria can fail, verdicts mean what they say, bad input is named."""
 
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -338,3 +339,13 @@ def test_full_without_a_gpu_says_what_to_do(exp):
 )
 def test_numbers_are_shown_to_stable_digits(value, digits, text):
     assert criteria.format_number(value, digits) == text
+
+
+def test_tensorflows_count_of_traces_is_left_out_and_nothing_else():
+    from kexian_utils.experiment.backend import _is_no_retracing
+
+    def record(text, *values):
+        return logging.LogRecord("tensorflow", logging.WARNING, "", 0, text, values, None)
+
+    assert not _is_no_retracing(record("%d calls to %s triggered tf.function retracing.", 5, "f"))
+    assert _is_no_retracing(record("5 calls failed"))
