@@ -146,11 +146,11 @@ def claims_markdown(claims: Iterable[dict[str, Any]]) -> str:
     rows = ["| claim | statement | verdict, measured (required) |", "|:--|:--|:--|"]
     for claim in claims:
         verdict = f"**{claim['verdict']}**"
-        lines = [_measured_line(part, len(claim["measured"]) > 1) for part in claim["measured"]]
-        study = claim.get("study")
+        parts, study = claim["measured"], claim.get("study")
         if study:
             verdict = f"{verdict} here; **{study['verdict']}** in the study of {study['date'][:10]}"
-            lines = [f"{study['measured']} ({study['criterion']})"]
+            parts = study["measured"]
+        lines = [_measured_line(part, len(parts) > 1) for part in parts]
         cells = (
             f"{claim['claim']}<br>{claim['kind']}",
             claim["sentence"],

@@ -262,19 +262,15 @@ class Experiment:
     def _from_study(self, claim: str) -> dict[str, Any] | None:
         for record in (self._study or {}).get("claims", ()):
             if record["claim"] == claim:
-                parts = record["measured"]
-                named = len(parts) > 1
                 return {
                     "verdict": record["verdict"],
                     "date": self._study["date"],
                     "seed": self._study["seed"],
                     "backend": self._study["backend"],
-                    **{
-                        key: "; ".join(
-                            f"{p['name']}: {p[source]}" if named else p[source] for p in parts
-                        )
-                        for key, source in (("measured", "text"), ("criterion", "criterion"))
-                    },
+                    "measured": [
+                        {key: part[key] for key in ("name", "text", "criterion")}
+                        for part in record["measured"]
+                    ],
                 }
         return None
 
@@ -283,9 +279,8 @@ class Experiment:
         line = f"{record['claim']} {record['verdict']} [{record['kind']}] {text}"
         if record["study"]:
             study = record["study"]
-            line += (
-                f"; {study['verdict']} in the study of {study['date'][:10]}: "
-                f"{study['measured']} ({study['criterion']})"
+            line += f"; {study['verdict']} in the study of {study['date'][:10]}: " + "; ".join(
+                _words(part["name"], part["text"], part["criterion"]) for part in study["measured"]
             )
         _show({records.CLAIM_MIME: record}, line)
 

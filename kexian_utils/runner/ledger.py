@@ -38,9 +38,7 @@ def entries(root: Path, articles: Iterable[Article]) -> list[Entry]:
 
 def measured_text(record: dict[str, Any]) -> str:
     """The measured values of a record in words; of the study where that decided."""
-    parts = record["measured"]
-    if not parts and record.get("study"):
-        return record["study"]["measured"]
+    parts = record["measured"] or (record.get("study") or {}).get("measured", [])
     return "; ".join(
         f"{p['name']}: {p['text']}" if len(parts) > 1 or p["name"] != "value" else p["text"]
         for p in parts

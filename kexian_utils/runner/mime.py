@@ -96,14 +96,7 @@ def _claim(renderer: NbElementRenderer, data: MimeData, record: dict[str, Any]) 
     head += nodes.inline(text=kind, classes=["kexian-kind"])
     box += head
     box += _markdown(renderer, data, record["sentence"])
-    parts = record["measured"]
-    if len(parts) == 1:
-        box += _line("Measured: ", _fact(parts[0]))
-    elif parts:
-        box += _line("Measured:", "")
-        items = nodes.bullet_list(classes=["kexian-facts"])
-        items += [nodes.list_item("", _line("", _fact(part))) for part in parts]
-        box += items
+    box += _facts(_line("Measured:", ""), record["measured"])
     study = record.get("study")
     if study:
         line = nodes.paragraph(classes=["kexian-claim-facts"])
@@ -111,14 +104,26 @@ def _claim(renderer: NbElementRenderer, data: MimeData, record: dict[str, Any]) 
         line += nodes.inline(
             text=study["verdict"], classes=["kexian-verdict", verdict_class(study["verdict"])]
         )
-        line += nodes.Text(f" {study['measured']} (required: {study['criterion']})")
-        box += line
+        box += _facts(line, study["measured"])
     if verdict == "not run" and not study:
         box += _line("", f"Decided from the {record['needs']} profile on.")
     if record.get("note"):
         label = "Source: " if verdict == "quoted" else "Note: "
         box += _markdown(renderer, data, label + record["note"], "kexian-claim-facts")
     return [box]
+
+
+def _facts(label: Element, parts: list[dict[str, Any]]) -> list[Element]:
+    """A line that begins with the label, and what was measured: in it if it is one thing."""
+    from docutils import nodes
+
+    if len(parts) == 1:
+        label += nodes.Text(f" {_fact(parts[0])}")
+    if len(parts) < 2:
+        return [label] if parts else []
+    items = nodes.bullet_list(classes=["kexian-facts"])
+    items += [nodes.list_item("", _line("", _fact(part))) for part in parts]
+    return [label, items]
 
 
 def _fact(part: dict[str, Any]) -> str:

@@ -169,12 +169,10 @@ def chip(verdict: str, suffix: str = "") -> str:
 
 def facts(record: dict[str, Any]) -> list[tuple[str, str, str]]:
     """What was measured: (name or "", value, criterion) in words, one for each number."""
-    study = record.get("study")
-    if not record["measured"] and study:
-        return [("", study["measured"], study["criterion"])]
+    parts = record["measured"] or (record.get("study") or {}).get("measured", [])
     return [
         ("" if part["name"] == "value" else part["name"], part["text"], part["criterion"])
-        for part in record["measured"]
+        for part in parts
     ]
 
 

@@ -86,7 +86,7 @@ CLAIMS = (
     claim(5, "not run", "advice"),
     claim(6, "not run", "empirical", {
         "verdict": "holds", "date": "2026-01-02T03:04:05Z", "seed": 0, "backend": "tensorflow",
-        "measured": "0.5", "criterion": "at most 1"}),
+        "measured": [{"name": "value", "text": "0.5", "criterion": "at most 1"}]}),
     claim(7, "holds", "erratum", note="see (1)"),
 )  # fmt: skip
 

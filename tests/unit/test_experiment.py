@@ -233,7 +233,8 @@ def test_finish_demands_every_claim_and_the_headline(exp, shell):
 
 
 def test_the_study_is_shown_as_dated_where_a_claim_is_not_run(exp, shell, tmp_path, monkeypatch):
-    part = {"name": "value", "value": 0.1, "text": "0.1", "criterion": "at most 2"}
+    part = {"name": "loss", "value": 0.1, "text": "0.1", "criterion": "at most 2"}
+    other = {"name": "gain", "value": 3.0, "text": "3", "criterion": "at least 1"}
     study = {
         "schema": 1,
         "article": "7533",
@@ -241,7 +242,7 @@ def test_the_study_is_shown_as_dated_where_a_claim_is_not_run(exp, shell, tmp_pa
         "seed": 0,
         "backend": "tensorflow",
         "date": "2026-11-21T10:00:00Z",
-        "claims": [{"claim": "C1", "verdict": "holds", "measured": [part]}],
+        "claims": [{"claim": "C1", "verdict": "holds", "measured": [part, other]}],
     }
     monkeypatch.chdir(tmp_path)
     (tmp_path / exp.article.study_path.name).write_text(json.dumps(study), encoding="utf-8")
@@ -251,7 +252,10 @@ def test_the_study_is_shown_as_dated_where_a_claim_is_not_run(exp, shell, tmp_pa
     )
     assert record["verdict"] == "not run"
     assert record["study"]["verdict"] == "holds"
-    assert "study of 2026-11-21" in records.claims_markdown([record])
+    table = records.claims_markdown([record])
+    assert "study of 2026-11-21" in table
+    for each in (part, other):  # a line of its own, with what was required
+        assert f"<br>{each['name']}: {each['text']} ({each['criterion']})" in table
     (tmp_path / exp.article.study_path.name).write_text("{}", encoding="utf-8")
     with pytest.raises(ValueError, match="not a study record"):
         experiment.start(ARTICLE, keras=False)
