@@ -107,7 +107,8 @@ def test_scores_are_those_of_the_full_matrix(models, score):
     matrix = impact_matrix(model.probe, ids, None, "double", score, layers)
     matrix = matrix if layer is None else matrix[0]
     want = (np.diagonal(matrix, 1) + np.diagonal(matrix, -1)) / 2
-    np.testing.assert_allclose(found.scores, want, rtol=2e-5, atol=1e-7)
+    # Differences of float32 logarithms near -10: their last digit is 1e-6.
+    np.testing.assert_allclose(found.scores, want, rtol=2e-5, atol=5e-6)
     cuts = [t + 1 for t in range(len(text) - 1) if found.scores[t] < 0.0]
     ends = np.cumsum([len(word) for word in found.words])[:-1].tolist()
     assert ends == cuts
@@ -131,9 +132,9 @@ def test_a_long_sentence_is_scored_without_a_gap(models):
     assert None not in found.scores
     place = 22
     window = next(Segmenter(model, threshold=0.0)([text[place - 11 : place + 11]]))
-    assert found.scores[place - 1] == pytest.approx(window.scores[10], rel=1e-4)
+    assert found.scores[place - 1] == pytest.approx(window.scores[10], rel=1e-4, abs=1e-5)
     inside = next(Segmenter(model, threshold=0.0)([text[:place]]))
-    np.testing.assert_allclose(found.scores[: place - 1], inside.scores, rtol=1e-4)
+    np.testing.assert_allclose(found.scores[: place - 1], inside.scores, rtol=1e-4, atol=1e-5)
 
 
 def test_a_word_longer_than_the_positions_stays_whole(models):
