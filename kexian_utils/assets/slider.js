@@ -161,7 +161,10 @@
       data.panels.forEach(function (panel, index) {
         var frame = data.frames[position][index];
         if (axes[index]) axes[index].draw(frame);
-        else texts[index].forEach(function (cell, row) { cell.textContent = frame[row]; });
+        else texts[index].forEach(function (cell, row) {
+          cell.textContent = frame[row];
+          cell.lang = /[\u4e00-\u9fff]/.test(frame[row]) ? "zh" : "en";
+        });
       });
       root.setAttribute("data-frame", position);
     }
