@@ -39,7 +39,7 @@ import psutil
 from kexian_utils import catalogue, plots
 from kexian_utils.experiment.backend import thread_variables
 from kexian_utils.experiment.records import processor, versions
-from kexian_utils.runner.execute import kernel_variables
+from kexian_utils.runner.execution.execute import kernel_variables
 
 ROOT = Path(__file__).resolve().parents[1]
 WAYS = {
@@ -175,7 +175,15 @@ def kexian(chapters: list, profile: str, jobs: int, folder: Path) -> dict[str, f
     names = [article.id for article in chapters]
     against = ["--against", str(folder / "one")] if profile != "default" else []
     done = subprocess.run(
-        [sys.executable, "-m", "kexian_utils.runner.cli", "check", *names, "--no-cache", "--times"]
+        [
+            sys.executable,
+            "-m",
+            "kexian_utils.commands.main",
+            "check",
+            *names,
+            "--no-cache",
+            "--times",
+        ]
         + ["--jobs", str(jobs), "--profile", profile, *against],
         env=os.environ | {"KEXIAN_BUILD": str(folder / "build")},
         cwd=ROOT,

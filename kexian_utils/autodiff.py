@@ -25,6 +25,7 @@ __all__ = [
     "gradient",
     "gradient_descent_step",
     "hessian_vector_product",
+    "input_gradient",
     "value_and_gradient",
 ]
 
@@ -346,3 +347,34 @@ def flat_loss(
         return ops.mean(loss(targets, outputs))
 
     return function, theta, unflatten
+
+
+def input_gradient(loss_fn: Callable[[Any, Any], Any], x: Any, y: Any) -> Any:
+    """Gradient of every sample's own loss with respect to its own input.
+
+    Args:
+        loss_fn: ``loss_fn(x, y)``, written with ``keras.ops``; one loss per sample, shape
+            ``(batch,)`` or, for a stack of networks, ``(R, batch)``. No sample's loss may depend
+            on another sample's input (as behind batch normalization).
+        x: inputs of a floating dtype.
+        y: passed on to `loss_fn`.
+
+    Returns:
+        Shape and dtype of `x`. It is differentiable with respect to what `loss_fn` closes over.
+
+    Raises:
+        ValueError: `loss_fn` returns a scalar.
+    """
+
+    def total(x: Any) -> Any:
+        from keras import ops
+
+        losses = loss_fn(x, y)
+        if len(losses.shape) == 0:
+            raise ValueError(
+                "loss_fn must return one loss per sample, got a scalar: a mean over the batch "
+                "would divide every gradient by the size of the batch"
+            )
+        return ops.sum(losses)
+
+    return gradient(total)(x)

@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import os
+import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
 from cycler import cycler
+
+from kexian_utils.mime import FIGURE_MIME
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's palette without its yellow, which vanishes on paper. The line styles differ
 # as well, so a print in grey can still be read.
@@ -22,6 +30,10 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 LINE_STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), "-")
 DIVERGING = "RdBu_r"
 SEQUENTIAL = "cividis"
+
+# What must not be written lest the same picture makes another file the next time.
+_DATES = {".svg": {"Date": None}, ".png": {"Software": None}, ".pdf": {"CreationDate": None}}
+FIGURE_SUFFIXES = tuple(_DATES)
 
 CSS_DPI = 96
 PIXEL_RATIO = 2
@@ -183,8 +195,6 @@ def show(
 
     if get_ipython() is None:
         return
-    from kexian_utils.experiment.records import FIGURE_MIME
-
     data = {"image/png": picture, "text/plain": f"Figure: {alt}", FIGURE_MIME: record}
     display(data, raw=True, metadata={"image/png": {"alt": alt, "width": width}})
     display({"text/markdown": caption, "text/plain": caption}, raw=True)
@@ -329,3 +339,40 @@ def _collection_digest(item: Any) -> dict[str, Any]:
 def _label(artist: Any) -> str:
     label = str(artist.get_label())
     return "" if label.startswith("_") else label
+
+
+def save_figure(draw: Callable[[], Figure], path: str | os.PathLike) -> None:
+    """Draw to a file in the style of the book; text in an SVG is drawn as outlines.
+
+    The file gets its name when it is complete. Characters without a glyph are boxes.
+
+    Args:
+        draw: makes the figure.
+        path: ends in .svg, .png or .pdf.
+
+    Raises:
+        ValueError: for another suffix.
+        OSError: if the file cannot be written.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in FIGURE_SUFFIXES:
+        raise ValueError(f"path must end in {', '.join(FIGURE_SUFFIXES)}, got {os.fspath(path)!r}")
+    handle, partial = tempfile.mkstemp(suffix, f".{path.stem}-", path.parent)
+    os.close(handle)
+    try:
+        with mpl.rc_context(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*[Gg]lyph .* missing.*")
+            use_style()
+            mpl.rcParams.update({"svg.fonttype": "path", "axes.grid": False})
+            draw().savefig(partial, metadata=_DATES[suffix])
+        os.chmod(partial, 0o666 & ~_umask())
+        os.replace(partial, path)
+    finally:
+        Path(partial).unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

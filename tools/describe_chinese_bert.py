@@ -15,13 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
-from kexian_utils import bert, datasets, text
+from kexian_utils import bert, datasets
 from kexian_utils.bert.masking import (
     all_batches,
     cut_into_rows,
     mask_rows,
     pretraining_sentences,
 )
+from kexian_utils.language import text
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "kexian_utils" / "data" / "chinese_bert"

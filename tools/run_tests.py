@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from kexian_utils.runner.pool import default_jobs
+from kexian_utils.runner.execution.pool import default_jobs
 
 INTERRUPTED = 2  # exit code of pytest
 

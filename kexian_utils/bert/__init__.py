@@ -24,6 +24,8 @@ from kexian_utils.bert.expansion import (
     weight_role,
 )
 from kexian_utils.bert.fast_encoder import FastEncoder
+from kexian_utils.bert.models import ReadingModel, chinese_bert, open_model
+from kexian_utils.bert.parser import ParsedSentence, Parser
 from kexian_utils.bert.probing import (
     MaskedVariants,
     ProbingModel,
@@ -31,32 +33,8 @@ from kexian_utils.bert.probing import (
     impact_matrix,
     masked_variants,
 )
-from kexian_utils.bert.reading import (
-    ParsedSentence,
-    Parser,
-    ReadingModel,
-    Segmentation,
-    Segmenter,
-    chinese_bert,
-    open_model,
-)
-from kexian_utils.bert.rope import (
-    expand_rope_query_key,
-    repeat_rope_pairs,
-    rope_expansion_error,
-    rope_frequencies,
-    rotate,
-)
-from kexian_utils.bert.rope_2d import (
-    axial_frequencies,
-    diagonal_frequencies,
-    flattened_frequencies,
-    grid_positions,
-    mixed_frequencies,
-    rotary_angles,
-    rotate_nd,
-)
 from kexian_utils.bert.rules import AXES, TensorRule, expand_tensor, width_rules
+from kexian_utils.bert.segmenter import Segmentation, Segmenter
 from kexian_utils.bert.tensor_names import tensor_role
 from kexian_utils.bert.wordpiece import (
     AlignedTokens,
@@ -84,22 +62,17 @@ __all__ = [
     "aligned_tokens",
     "aligned_words",
     "antisymmetric_noise",
-    "axial_frequencies",
     "break_ties",
     "check_config",
     "chinese_bert",
-    "diagonal_frequencies",
     "encode",
     "equivalent_learning_rates",
     "expand_checkpoint",
     "expand_dense",
-    "expand_rope_query_key",
     "expand_tensor",
     "expand_width",
     "expansion_matrix",
     "expected_state",
-    "flattened_frequencies",
-    "grid_positions",
     "impact_matrices",
     "impact_matrix",
     "insert_identity_block",
@@ -107,15 +80,8 @@ __all__ = [
     "load_masked_lm",
     "masked_variants",
     "minilm",
-    "mixed_frequencies",
     "open_model",
     "read_vocabulary",
-    "repeat_rope_pairs",
-    "rope_expansion_error",
-    "rope_frequencies",
-    "rotary_angles",
-    "rotate",
-    "rotate_nd",
     "tensor_role",
     "token_ids",
     "twin_axis",

@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 
 from kexian_utils import datasets
-from kexian_utils.bert.building import weights_at_zero
 from kexian_utils.bert.encoder import check_config
 from kexian_utils.bert.rules import AXES
 from kexian_utils.bert.tensor_names import (
@@ -34,6 +33,7 @@ from kexian_utils.bert.tensor_names import (
     source_names,
     tensor_role,
 )
+from kexian_utils.training.building import weights_at_zero
 
 __all__ = [
     "Checkpoint",

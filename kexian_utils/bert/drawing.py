@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kexian_utils.pictures import save_figure
+from kexian_utils.plots import save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from kexian_utils.bert.reading import ParsedSentence
+    from kexian_utils.bert.parser import ParsedSentence
 
 __all__ = ["draw_parse", "save_parse"]
 
@@ -52,7 +52,7 @@ def draw_parse(found: ParsedSentence) -> Figure:
 
 
 def save_parse(found: ParsedSentence, path: str | os.PathLike) -> None:
-    """Draw to a file as :func:`kexian_utils.pictures.save_figure` does.
+    """Draw to a file as :func:`kexian_utils.plots.save_figure` does.
 
     Raises:
         ValueError: for another suffix than .svg, .png and .pdf, or a sentence of fewer than two

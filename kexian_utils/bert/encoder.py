@@ -165,7 +165,7 @@ def encode(
             shape, ids of the wrong shape or out of range, or a sequence of padding only.
     """
     check_config(config)
-    model = _Model(tensors, config, np.dtype(dtype), trace)
+    model = EncoderModel(tensors, config, np.dtype(dtype), trace)
     token_ids = _ids("token_ids", token_ids)
     if segment_ids is None:
         segment_ids = np.zeros_like(token_ids)
@@ -214,7 +214,7 @@ def _ids(name: str, ids: Any, shape: tuple[int, ...] | None = None) -> np.ndarra
     return ids
 
 
-class _Model:
+class EncoderModel:
     """The sub-layers, reading their tensors when they run."""
 
     def __init__(self, tensors: Mapping, config: Mapping, dtype: np.dtype, trace: Any) -> None:

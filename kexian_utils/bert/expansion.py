@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from kexian_utils.bert.building import weights_at_zero
 from kexian_utils.bert.rules import AXES, HEADS, check_factor, expand_tensor, width_rules
+from kexian_utils.training.building import weights_at_zero
 
 __all__ = [
     "antisymmetric_noise",

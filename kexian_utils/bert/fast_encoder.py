@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from kexian_utils.bert.encoder import ACTIVATIONS, _Model, check_config
+from kexian_utils.bert.encoder import ACTIVATIONS, EncoderModel, check_config
 from kexian_utils.bert.tensor_names import layer_tensor
 
 __all__ = ["PIECE", "FastEncoder", "gelu"]
@@ -164,7 +164,7 @@ class FastEncoder:
         self._heads = config["num_attention_heads"]
         word = config.get("hidden_act", "gelu")
         self._activation = gelu if word in ("gelu", "gelu_python") else ACTIVATIONS[word]
-        self._read = _Model(tensors, config, self.dtype, None)
+        self._read = EncoderModel(tensors, config, self.dtype, None)
         self._words = self._read.raw("embeddings.word_embeddings.weight", (None, self.width))
         # Segment 0 alone is in use, so its vector joins the positions'.
         self._positions = self._read.read("embeddings.position_embeddings.weight", None, self.width)

@@ -46,7 +46,7 @@ from kexian_utils.bert.masking import (
 )
 from kexian_utils.bert.tensor_names import tensor_role
 from kexian_utils.experiment.records import processor, versions
-from kexian_utils.experiment.state import read_state, write_state
+from kexian_utils.training.state import read_state, write_state
 
 __all__ = [
     "Recipe",

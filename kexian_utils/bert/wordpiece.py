@@ -194,7 +194,7 @@ def _aligned(
         raise ValueError(
             f"{name} must give at most {limit} tokens with [CLS] and [SEP], for which the model "
             f"has positions, got {len(ids)}: cut it into sentences first "
-            "(kexian_utils.text.cut_sentences)"
+            "(kexian_utils.language.text.cut_sentences)"
         )
     return AlignedTokens(ids, spans, offsets)
 

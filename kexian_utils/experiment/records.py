@@ -11,10 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-CLAIM_MIME = "application/vnd.kexian.claim+json"
-RUN_MIME = "application/vnd.kexian.run+json"
-FIGURE_MIME = "application/vnd.kexian.figure+json"
-HEADLINE_MIME = "application/vnd.kexian.headline+json"
+from kexian_utils.mime import CLAIM_MIME, RUN_MIME
 
 KINDS = ("theorem", "approximation", "empirical", "advice", "erratum")
 VERDICTS = ("holds", "refuted", "not shown", "quoted", "not run")

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from kexian_utils import catalogue
+from kexian_utils import catalogue, mime
 from kexian_utils.catalogue import PROFILES, Article
 from kexian_utils.experiment import backend as backends
 from kexian_utils.experiment import records
@@ -282,7 +282,7 @@ class Experiment:
             line += f"; {study['verdict']} in the study of {study['date'][:10]}: " + "; ".join(
                 _words(part["name"], part["text"], part["criterion"]) for part in study["measured"]
             )
-        _show({records.CLAIM_MIME: record}, line)
+        _show({mime.CLAIM_MIME: record}, line)
 
     # -- headline and end -------------------------------------------------------------------
 
@@ -295,7 +295,7 @@ class Experiment:
         placeholder = "*The measured headline appears here when the notebook has been run.*"
         shown = text or placeholder
         record = {"schema": 1, "article": self.article.id, "text": text}
-        data = {records.HEADLINE_MIME: record, "text/markdown": shown}
+        data = {mime.HEADLINE_MIME: record, "text/markdown": shown}
         if text is None:
             self._headline = (_show(data, shown, display_id=True), "")
             return
@@ -354,7 +354,7 @@ class Experiment:
             f"Kexian {self.article.id} · profile {self.profile} · seed {self.seed} · "
             f"backend {self.backend} · {count}"
         )
-        _show({records.RUN_MIME: record}, line if phase == "start" else "The run is complete.")
+        _show({mime.RUN_MIME: record}, line if phase == "start" else "The run is complete.")
 
 
 def _words(name: str, text: str, criterion: str) -> str:

@@ -14,7 +14,7 @@ that one loop makes a table::
         print(name, qa_scores(predictions, {q.id: (q.answer, q.accepted) for q in questions}).final)
 
 NumPy and scikit-learn; nothing here imports Keras. The task is that of article 6906,
-https://kexue.fm/archives/6906, the questions are those of :mod:`kexian_utils.qa.factqa`.
+https://kexue.fm/archives/6906, the questions are those of :mod:`kexian_utils.datasets.factqa`.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from kexian_utils.qa.decoding import extract_spans, vote
-from kexian_utils.qa.factqa import (
+from kexian_utils.datasets.factqa import (
     Question,
     factqa_facts,
     factqa_templates,
     label_spans,
     mentions,
 )
+from kexian_utils.qa.decoding import extract_spans, vote
 from kexian_utils.qa.features import FEATURES, check_texts, match_features
 from kexian_utils.qa.scores import qa_scores
 
@@ -264,14 +264,14 @@ class LinearTagger:
         """Learn from questions; what was learnt before is forgotten.
 
         Args:
-            questions: those of :func:`kexian_utils.qa.factqa.make_factqa` or of its form, at least
+            questions: of :func:`kexian_utils.datasets.factqa.make_factqa` or its form, at least
                 five. Every literal occurrence of the answer is a label.
 
         Returns:
             The tagger.
 
         Raises:
-            TypeError: if an item is no :class:`kexian_utils.qa.factqa.Question`.
+            TypeError: if an item is no :class:`kexian_utils.datasets.factqa.Question`.
             ValueError: if there are fewer than five, or an answer starts at no character of the
                 passages learnt from, or at all of them.
         """

@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from kexian_utils.datasets.factqa import answer_spans, label_spans
 from kexian_utils.qa.decoding import extract_spans, vote
-from kexian_utils.qa.factqa import answer_spans, label_spans
 from kexian_utils.qa.features import alike, match_features
 from kexian_utils.qa.network import FIRST, UNKNOWN, ReaderConfig, reader_network
 from kexian_utils.qa.training import (
@@ -107,7 +107,7 @@ class DGCNNReader:
     """A reader that can be trained, asked, saved and loaded.
 
     Width and case of characters make no difference to it. Its memory grows with the longest
-    passage; cut long documents by :func:`kexian_utils.qa.reading.sliding_windows`.
+    passage; cut long documents by :func:`kexian_utils.datasets.comprehension.sliding_windows`.
 
     Args:
         config: what it is made of; default :class:`ReaderConfig`.

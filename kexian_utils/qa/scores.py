@@ -182,8 +182,8 @@ class QAScores(NamedTuple):
     def counts(self) -> np.ndarray:
         """Shape ``(n, 2)``: final score of each question and 1.
 
-        For :func:`kexian_utils.text.bootstrap_interval` and, with another system's scores of the
-        same questions, :func:`kexian_utils.text.paired_bootstrap`.
+        For :func:`kexian_utils.statistics.bootstrap_interval` and, with another system's scores of
+        the same questions, :func:`kexian_utils.statistics.paired_bootstrap`.
         """
         return np.column_stack([(self.exact + self.overlap) / 2, np.ones(len(self.exact))])
 

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from kexian_utils.experiment.state import read_state, write_state
 from kexian_utils.qa.features import FEATURES
 from kexian_utils.qa.network import PAD, reader_loss
+from kexian_utils.training.state import read_state, write_state
 
 __all__ = ["LengthBuckets", "Row", "Training", "length_batches", "padded", "train"]
 

@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 
 from kexian_utils.bert.checkpoints import Checkpoint
-from kexian_utils.bert.reading import chinese_bert
+from kexian_utils.bert.models import chinese_bert
 from kexian_utils.bert.wordpiece import read_vocabulary
 
 __all__ = ["character_vectors"]

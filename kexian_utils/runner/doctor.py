@@ -90,8 +90,8 @@ def _threads() -> dict[str, str]:
 
 def _kernels() -> dict[str, str]:
     try:
-        from kexian_utils.runner.execute import kernel_name
-        from kexian_utils.runner.provisioner import KERNEL, forks
+        from kexian_utils.runner.execution.execute import kernel_name
+        from kexian_utils.runner.execution.provisioner import KERNEL, forks
 
         name = kernel_name()
     except ModuleNotFoundError:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from standin import write_standin
 
-from kexian_utils.runner.book import build
 from kexian_utils.runner.doctor import CHROMIUM_HINT, chromium_path
+from kexian_utils.runner.pages.book import build
 
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = (

@@ -13,7 +13,7 @@ import numpy as np
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from kexian_utils import sliders
-from kexian_utils.experiment.records import CLAIM_MIME, FIGURE_MIME, HEADLINE_MIME, RUN_MIME
+from kexian_utils.mime import CLAIM_MIME, FIGURE_MIME, HEADLINE_MIME, RUN_MIME
 
 ARTICLE = "8397"
 PAGE = "transformers/rope-2d"

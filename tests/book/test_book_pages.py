@@ -8,8 +8,8 @@ from conftest import ROOT
 from standin import CLAIMS, CODE, PAGE
 
 from kexian_utils import catalogue
-from kexian_utils.runner.book import chapters_of
 from kexian_utils.runner.doctor import chromium_path
+from kexian_utils.runner.pages.book import chapters_of
 
 pytestmark = pytest.mark.browser
 

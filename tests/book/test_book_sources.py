@@ -13,12 +13,14 @@ from conftest import ROOT, copy_project
 from standin import CLAIMS, PAGE, notebook, write_standin
 
 from kexian_utils import catalogue
-from kexian_utils.experiment.records import RUN_MIME, outputs
-from kexian_utils.runner import book as books
-from kexian_utils.runner import budgets, pages
-from kexian_utils.runner.cache import finished_run
-from kexian_utils.runner.errors import KexianError
-from kexian_utils.runner.execute import read_notebook
+from kexian_utils.errors import KexianError
+from kexian_utils.experiment.records import outputs
+from kexian_utils.mime import RUN_MIME
+from kexian_utils.runner.execution import budgets
+from kexian_utils.runner.execution.cache import finished_run
+from kexian_utils.runner.execution.execute import read_notebook
+from kexian_utils.runner.pages import book as books
+from kexian_utils.runner.pages import render as pages
 
 
 def load(path):
@@ -243,7 +245,7 @@ def test_pictures_lose_weight_and_no_pixel():
     from PIL import Image
     from standin import picture
 
-    from kexian_utils.runner.mime import webp
+    from kexian_utils.runner.pages.mime_renderer import webp
 
     png = base64.b64decode(picture())
     small = webp(png)

@@ -248,7 +248,7 @@ def run_nbval(root: Path, *options: str, timeout: float = 240) -> subprocess.Com
     )
     return subprocess.run(
         [
-            *(sys.executable, "-m", "pytest", "-p", "kexian_utils.runner.nbval_plugin"),
+            *(sys.executable, "-m", "pytest", "-p", "kexian_utils.runner.checks.nbval_plugin"),
             *("--nbval", "-p", "no:cacheprovider", "--color=no", "-q", f"--rootdir={root}"),
             *("-c", os.devnull, str(root / "notebooks"), *options),
         ],

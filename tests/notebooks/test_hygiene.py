@@ -9,8 +9,8 @@ from nbconvert import HTMLExporter
 from project_notebooks import ARTICLES, ROOT
 
 from kexian_utils import catalogue
-from kexian_utils.runner import hygiene
-from kexian_utils.runner.hygiene import check_notebook
+from kexian_utils.runner.checks import hygiene
+from kexian_utils.runner.checks.hygiene import check_notebook
 
 
 @pytest.mark.parametrize("article", ARTICLES)

@@ -5,10 +5,11 @@ import nbformat
 import pytest
 from project_notebooks import ARTICLES, CHAPTERS, ROOT, SMOKE_SEED, some
 
-from kexian_utils.experiment.records import CLAIM_MIME, outputs
-from kexian_utils.runner.errors import KexianError
-from kexian_utils.runner.execute import read_notebook
-from kexian_utils.runner.mutate import read_mutations, run_mutations
+from kexian_utils.errors import KexianError
+from kexian_utils.experiment.records import outputs
+from kexian_utils.mime import CLAIM_MIME
+from kexian_utils.runner.checks.mutate import read_mutations, run_mutations
+from kexian_utils.runner.execution.execute import read_notebook
 
 MUST_HAVE = ("theorem", "approximation")
 

@@ -10,9 +10,9 @@ import fixture_notebooks as fixtures
 import nbformat
 import pytest
 
-from kexian_utils.runner.cache import run_key
-from kexian_utils.runner.compare import compare_notebooks
-from kexian_utils.runner.execute import Setting, read_notebook
+from kexian_utils.runner.checks.compare import compare_notebooks
+from kexian_utils.runner.execution.cache import run_key
+from kexian_utils.runner.execution.execute import Setting, read_notebook
 
 CRASH = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
 

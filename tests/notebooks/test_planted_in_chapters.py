@@ -10,7 +10,7 @@ import nbformat
 import pytest
 from project_notebooks import ARTICLES, ROOT
 
-from kexian_utils.runner.compare import (
+from kexian_utils.runner.checks.compare import (
     CLAIM_MIME,
     FIGURE_MIME,
     HEADLINE_MIME,
@@ -20,7 +20,7 @@ from kexian_utils.runner.compare import (
     compare_notebooks,
     is_exempt,
 )
-from kexian_utils.runner.execute import read_notebook
+from kexian_utils.runner.execution.execute import read_notebook
 
 DECIMAL = re.compile(r"(?<![\w.])\d+\.(\d+)(?![\w.]*\d)")
 

@@ -20,25 +20,19 @@ from project_notebooks import (
 )
 
 from kexian_utils.catalogue import PROFILES
-from kexian_utils.experiment.records import (
-    CLAIM_MIME,
-    RUN_MIME,
-    VERDICTS,
-    code_digest,
-    outputs,
-    read_study,
-)
-from kexian_utils.runner import budgets
-from kexian_utils.runner.compare import compare_notebooks, render_differences
-from kexian_utils.runner.errors import KexianError
-from kexian_utils.runner.execute import (
+from kexian_utils.errors import KexianError
+from kexian_utils.experiment.records import VERDICTS, code_digest, outputs, read_study
+from kexian_utils.mime import CLAIM_MIME, RUN_MIME
+from kexian_utils.runner.checks.compare import compare_notebooks, render_differences
+from kexian_utils.runner.execution import budgets
+from kexian_utils.runner.execution.execute import (
     COMMITTED,
     Setting,
     kernel_name,
     read_notebook,
     run_notebook,
 )
-from kexian_utils.runner.provisioner import KERNEL, forks
+from kexian_utils.runner.execution.provisioner import KERNEL, forks
 
 DEFAULT_SEED = 1 + rotation() % 3
 BACKENDS = ("tensorflow", pytest.param("jax", marks=pytest.mark.jax))

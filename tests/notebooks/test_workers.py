@@ -16,7 +16,13 @@ import pytest
 
 COMMAND = [
     *(sys.executable, "-m", "pytest", "-c", os.devnull, "-p", "no:cacheprovider", "--color=no"),
-    *("-p", "kexian_utils.runner.nbval_plugin", "-p", "kexian_utils.runner.workers", "--nbval"),
+    *(
+        "-p",
+        "kexian_utils.runner.checks.nbval_plugin",
+        "-p",
+        "kexian_utils.runner.checks.pytest_groups",
+        "--nbval",
+    ),
     *("-ra", "-n2"),
 ]
 MARK = "KEXIAN_TEST_OF_WORKERS"

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from kexian_utils import catalogue
-from kexian_utils.runner import execute
+from kexian_utils.runner.execution import execute
 
 ROOT = Path(__file__).resolve().parents[2]
 CATALOGUE = (ROOT / "notebooks" / "catalogue.toml").read_text(encoding="utf-8")

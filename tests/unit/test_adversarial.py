@@ -8,10 +8,10 @@ keras = pytest.importorskip("keras")
 from keras import ops  # noqa: E402
 
 from kexian_utils import autodiff  # noqa: E402
-from kexian_utils.adversarial import (  # noqa: E402
+from kexian_utils.autodiff import input_gradient  # noqa: E402
+from kexian_utils.robustness.adversarial import (  # noqa: E402
     fgm_perturbation,
     gradient_penalty,
-    input_gradient,
     pgd_attack,
 )
 

@@ -16,7 +16,7 @@ from kexian_utils import datasets
 from kexian_utils.bert import checkpoints
 from kexian_utils.bert.checkpoints import Checkpoint, write_safetensors
 from kexian_utils.bert.encoder import encode
-from kexian_utils.bert.precision import double_precision
+from kexian_utils.training.precision import double_precision
 
 
 @pytest.fixture(autouse=True, scope="module")

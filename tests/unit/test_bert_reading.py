@@ -8,18 +8,13 @@ import bert_folders as folders
 import numpy as np
 import pytest
 
-from kexian_utils import trees
-from kexian_utils.bert import ProbingModel, impact_matrix, reading
-from kexian_utils.bert.reading import (
-    Parser,
-    ReadingModel,
-    Segmentation,
-    Segmenter,
-    chinese_bert,
-    is_punctuation,
-    open_model,
-    split_words,
-)
+from kexian_utils.bert import ProbingModel, impact_matrix
+from kexian_utils.bert import models as reading_models
+from kexian_utils.bert.models import ReadingModel, chinese_bert, open_model
+from kexian_utils.bert.parser import Parser
+from kexian_utils.bert.segmenter import Segmentation, Segmenter
+from kexian_utils.bert.words import is_punctuation, split_words
+from kexian_utils.language import trees
 
 CHARACTERS = list("今天气很好我们的模型训练大小山水abcxyz0123456789.,!?，。！？“”—…(") + ["é"]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -174,7 +169,7 @@ def test_without_rules_only_spaces_and_sentences_cut(models):
 
 
 def test_cut_share_is_a_quantile_of_the_first_texts(models, monkeypatch):
-    monkeypatch.setattr(reading, "SAMPLE", 4)
+    monkeypatch.setattr("kexian_utils.bert.segmenter.SAMPLE", 4)
     texts = ["今天天气很好", "我们的模型", "大小山水", "训练", "今天的模型很好"] * 2
     segmenter = Segmenter(models["characters"], cut_share=0.25)
     assert segmenter.threshold is None
@@ -265,7 +260,7 @@ def test_names_of_models(paths, tmp_path, monkeypatch):
         return paths["words"]
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    monkeypatch.setattr(reading, "BUNDLED", {"minilm": lambda: paths["headless"]})
+    monkeypatch.setattr(reading_models, "BUNDLED", {"minilm": lambda: paths["headless"]})
     monkeypatch.chdir(tmp_path)
     assert open_model("owner/name").name == "owner/name"
     assert open_model("hf://owner/name").probe.encoder.has_head
@@ -298,7 +293,7 @@ def test_the_bundled_model_segments(monkeypatch, tmp_path):
     assert "".join(found.words) == found.text
     assert {"，", "。"} <= set(found.words)
     assert (chinese_bert() / "segmentation.json").is_file()
-    monkeypatch.setattr(reading, "__file__", str(tmp_path / "bert" / "reading.py"))
+    monkeypatch.setattr(reading_models, "__file__", str(tmp_path / "bert" / "models.py"))
     with pytest.raises(ValueError, match=r"must hold model.safetensors.*install again"):
         chinese_bert()
 
@@ -466,7 +461,7 @@ def test_chinese_is_segmented_first(models):
 
 def test_default_models_follow_the_script(paths, monkeypatch):
     bundled = {"chinese": lambda: paths["known"], "minilm": lambda: paths["headless"]}
-    monkeypatch.setattr(reading, "BUNDLED", bundled)
+    monkeypatch.setattr(reading_models, "BUNDLED", bundled)
     found = list(Parser()(["The weather. 今天很好。 We sum.", "我们"]))
     assert [f.model for f in found] == ["minilm", "chinese", "minilm", "chinese"]
     with pytest.raises(ValueError, match="layer must be from 1 to 2, the layers of chinese"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.linalg import expm
 
-from kexian_utils.bert import rope
+from kexian_utils.transformers import rope
 
 rng = np.random.default_rng(0)
 LAYOUTS = ("interleaved", "half")

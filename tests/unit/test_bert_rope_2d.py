@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.linalg import expm
 
-from kexian_utils.bert import rope, rope_2d
+from kexian_utils.transformers import rope, rope_2d
 
 rng = np.random.default_rng(0)
 LAYOUTS = ("interleaved", "half")

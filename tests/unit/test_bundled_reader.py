@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("keras")
 
-from kexian_utils.qa.factqa import make_factqa
+from kexian_utils.datasets.factqa import make_factqa
 from kexian_utils.qa.reader import DGCNNReader, bundled_reader
 from kexian_utils.qa.scores import qa_scores
 

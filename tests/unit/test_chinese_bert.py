@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from kexian_utils import bert, datasets, text
+from kexian_utils import bert, datasets
 from kexian_utils.bert.characters import character_vocabulary
 from kexian_utils.bert.masking import all_batches, cut_into_rows, mask_rows, pretraining_sentences
+from kexian_utils.language import text
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from kexian_utils import clipping
+from kexian_utils.optimisation import clipping
 
 RNG = np.random.default_rng(7469)
 GRADIENTS = [RNG.normal(size=(4, 3)), RNG.normal(size=5), RNG.normal(size=(2, 2, 2))]

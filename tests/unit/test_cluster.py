@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from kexian_utils.runner import cache, cluster, execute
-from kexian_utils.runner.cli import main
-from kexian_utils.runner.execute import Setting
+from kexian_utils.commands.main import main
+from kexian_utils.runner.execution import cache, cluster, execute
+from kexian_utils.runner.execution.execute import Setting
 
 distributed = pytest.importorskip("distributed")
 

@@ -3,8 +3,8 @@ import math
 import nbformat
 import pytest
 
-from kexian_utils.runner import compare
-from kexian_utils.runner.compare import (
+from kexian_utils.runner.checks import compare
+from kexian_utils.runner.checks.compare import (
     CLAIM_MIME,
     FIGURE_MIME,
     HEADLINE_MIME,

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kexian_utils import datasets, trees
+from kexian_utils import datasets
 
 GIVEN_DATA = os.environ.get("KEXIAN_DATA", "")  # before the fixture below takes it away
 UD = Path(datasets.__file__).parent / "data" / "ud"
@@ -198,7 +198,8 @@ def test_addresses_are_public():
 
 def test_no_framework_is_imported():
     code = (
-        "import sys; from kexian_utils import datasets, landscape; datasets.digits(); "
+        "import sys; from kexian_utils import datasets; datasets.digits(); "
+        "from kexian_utils.optimisation import landscape; "
         "assert not {'keras', 'tensorflow', 'jax'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -430,11 +431,11 @@ def test_treebanks_refuse_other_parts(load):
 def test_excerpts_of_treebanks():
     english, chinese = datasets.english_pud(), datasets.chinese_gsdsimp()
     assert (len(english), len(chinese)) == (132, 150)
-    lengths = [len(trees.without_punctuation(s).sentence) for s in english]
+    lengths = [len(datasets.without_punctuation(s).sentence) for s in english]
     assert sum(6 <= n <= 11 for n in lengths) == 72
     assert sum(15 <= n <= 20 for n in lengths) == 60
     assert english[0].sent_id == "n01001013"
-    assert sum(trees.without_punctuation(s).reattached for s in english + chinese) == 0
+    assert sum(datasets.without_punctuation(s).reattached for s in english + chinese) == 0
     assert max(map(len, chinese)) == 25
     assert (UD / "README.md").is_file()
     for licence in ("CC-BY-SA-3.0", "CC-BY-SA-4.0"):

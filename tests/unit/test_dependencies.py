@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from kexian_utils import catalogue
-from kexian_utils.runner import cache, dependencies, execute
-from kexian_utils.runner.cli import main
-from kexian_utils.runner.execute import COMMITTED, read_notebook
+from kexian_utils.commands.main import main
+from kexian_utils.runner.execution import cache, dependencies, execute
+from kexian_utils.runner.execution.execute import COMMITTED, read_notebook
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTERS = [a for a in catalogue.load(ROOT).articles if (ROOT / a.path).is_file()]

@@ -7,7 +7,7 @@ import pytest
 from scipy.linalg import sqrtm
 from scipy.stats import wasserstein_distance
 
-from kexian_utils import distances
+from kexian_utils.generative import distances
 
 RNG = np.random.default_rng(0)
 CENTERS = np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0]])

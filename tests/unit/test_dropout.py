@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from kexian_utils import dropout
+from kexian_utils.foundations import dropout
 
 SHAPE = (3, 4, 5)
 NOISE_SHAPES = list(itertools.product(*[(1, size) for size in SHAPE]))

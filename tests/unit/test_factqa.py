@@ -15,8 +15,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from kexian_utils.qa import factqa
-from kexian_utils.qa.factqa import Passage, Question, make_factqa
+from kexian_utils.datasets import factqa
+from kexian_utils.datasets.factqa import Passage, Question, make_factqa
 
 CELLS = ("SS", "NS", "SN", "NN")
 EVERYWHERE = [(version, split) for version in (1, 2) for split in ("train", *CELLS)]
@@ -494,5 +494,5 @@ def test_wrong_arguments_are_named(arguments, message):
 
 
 def test_nothing_here_imports_keras():
-    code = "import sys, kexian_utils.qa.factqa; sys.exit('keras' in sys.modules)"
+    code = "import sys, kexian_utils.datasets.factqa; sys.exit('keras' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

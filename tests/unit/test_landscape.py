@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from kexian_utils import landscape
+from kexian_utils import statistics
+from kexian_utils.optimisation import landscape
 
 rng = np.random.default_rng(0)
 FACTOR = rng.normal(size=(6, 6))
@@ -132,11 +133,11 @@ def test_standardize_agrees_with_scikit_learn():
 
     x, new = rng.normal(2, 3, size=(50, 4)), rng.normal(size=(9, 4))
     scaler = StandardScaler().fit(x)
-    np.testing.assert_allclose(landscape.standardize(x), scaler.transform(x), atol=1e-12)
+    np.testing.assert_allclose(statistics.standardize(x), scaler.transform(x), atol=1e-12)
     np.testing.assert_allclose(
-        landscape.standardize(new, reference=x), scaler.transform(new), atol=1e-12
+        statistics.standardize(new, reference=x), scaler.transform(new), atol=1e-12
     )
-    shrunk = landscape.standardize(x, 0.5)
+    shrunk = statistics.standardize(x, 0.5)
     np.testing.assert_allclose(shrunk.var(axis=0), x.var(axis=0) / (x.var(axis=0) + 0.5))
 
 
@@ -144,15 +145,15 @@ def test_standardize_agrees_with_scikit_learn():
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e9])
 def test_constant_columns_become_zero(epsilon, value):
     x = np.column_stack([np.full(7, value), np.arange(7.0)])
-    result = landscape.standardize(x, epsilon)
+    result = statistics.standardize(x, epsilon)
     assert np.isfinite(result).all()
     np.testing.assert_array_equal(result[:, 0], np.zeros(7))
 
 
 def test_standardize_refuses_bad_input():
     with pytest.raises(ValueError, match="epsilon must be at least 0"):
-        landscape.standardize(np.eye(2), -1.0)
+        statistics.standardize(np.eye(2), -1.0)
     with pytest.raises(ValueError, match="as many columns as x, 2, got 3"):
-        landscape.standardize(np.eye(2), reference=np.eye(3))
+        statistics.standardize(np.eye(2), reference=np.eye(3))
     with pytest.raises(ValueError, match="reference must be 2-D"):
-        landscape.standardize(np.eye(2), reference=np.zeros(2))
+        statistics.standardize(np.eye(2), reference=np.zeros(2))

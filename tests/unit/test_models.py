@@ -125,7 +125,8 @@ def test_it_trains_inputs_to_withstand_a_step():
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(keras.optimizers.Adam(0.02), loss)
         model.fit(x, y, batch_size=20, epochs=40, verbose=0)
-        from kexian_utils.adversarial import fgm_perturbation, input_gradient
+        from kexian_utils.autodiff import input_gradient
+        from kexian_utils.robustness.adversarial import fgm_perturbation
 
         def samples(x, y, inner=inner):
             return keras.losses.sparse_categorical_crossentropy(y, inner(x), from_logits=True)

@@ -7,6 +7,7 @@ keras = pytest.importorskip("keras")
 from keras import ops  # noqa: E402
 
 from kexian_utils import optimizers  # noqa: E402
+from kexian_utils.training import accumulation  # noqa: E402
 
 rng = np.random.default_rng(0)
 X, Y = rng.normal(size=(24, 3)), rng.normal(size=24)
@@ -25,7 +26,7 @@ def rows(*sizes):
 def trained(optimizer, groups, start=(0.5, -1.0, 2.0)):
     """Weights after every micro-batch."""
     weight = keras.Variable(np.array(start), dtype="float32")
-    apply, path = optimizers.compiled_apply(optimizer, [weight]), []
+    apply, path = accumulation.compiled_apply(optimizer, [weight]), []
     for group in groups:
         w = ops.convert_to_numpy(weight).astype(float)
         apply([slope(w, X[group], Y[group])])
@@ -38,12 +39,12 @@ def test_weights_give_the_gradient_of_the_whole():
     parts = [(w, X[g], Y[g]) for g in rows(10, 10, 4)]
     whole = slope(w, X, Y)
     np.testing.assert_allclose(
-        optimizers.accumulate_gradients(slope, parts, [10, 10, 4]), whole, rtol=1e-12
+        accumulation.accumulate_gradients(slope, parts, [10, 10, 4]), whole, rtol=1e-12
     )
-    plain = optimizers.accumulate_gradients(slope, iter(parts))
+    plain = accumulation.accumulate_gradients(slope, iter(parts))
     np.testing.assert_allclose(plain, np.mean([slope(*p) for p in parts], axis=0), rtol=1e-12)
     assert np.abs(plain - whole).max() > 1e-3
-    both = optimizers.accumulate_gradients(lambda *p: [slope(*p), p[0]], parts, (10, 10, 4))
+    both = accumulation.accumulate_gradients(lambda *p: [slope(*p), p[0]], parts, (10, 10, 4))
     np.testing.assert_allclose(both[0], whole, rtol=1e-12)
     np.testing.assert_allclose(both[1], w, rtol=1e-12)
 
@@ -63,7 +64,7 @@ def test_weights_give_the_gradient_of_the_whole():
 def test_bad_weights(count, weights, message):
     batches = [(np.zeros(3), X, Y)] * count
     with pytest.raises(ValueError, match=message):
-        optimizers.accumulate_gradients(slope, batches, weights)
+        accumulation.accumulate_gradients(slope, batches, weights)
 
 
 def test_schedule_counts_updates():
@@ -103,7 +104,7 @@ def test_bad_schedules():
 def test_compiled_apply_is_the_eager_step():
     gradients = rng.normal(size=(5, 3)).astype("float32")
     weights = [keras.Variable(np.ones(3), dtype="float32") for _ in range(2)]
-    apply = optimizers.compiled_apply(keras.optimizers.Adam(0.1), weights[:1])
+    apply = accumulation.compiled_apply(keras.optimizers.Adam(0.1), weights[:1])
     eager = keras.optimizers.Adam(0.1)
     for g in gradients:
         apply([g])
@@ -111,7 +112,7 @@ def test_compiled_apply_is_the_eager_step():
     np.testing.assert_allclose(*map(ops.convert_to_numpy, weights), atol=1e-6)
     assert np.abs(ops.convert_to_numpy(weights[0]) - 1).max() > 0.1
     with pytest.raises(ValueError, match="variables must hold"):
-        optimizers.compiled_apply(eager, [])
+        accumulation.compiled_apply(eager, [])
 
 
 @pytest.mark.parametrize("clip", [None, 0.5])
@@ -124,14 +125,14 @@ def test_flush_divides_by_what_is_there(clip):
     big = trained(adam(), rows(6, 6, 4))
     optimizer = adam(gradient_accumulation_steps=3)
     weight = keras.Variable(np.array([0.5, -1.0, 2.0]), dtype="float32")
-    apply = optimizers.compiled_apply(optimizer, [weight])
+    apply = accumulation.compiled_apply(optimizer, [weight])
     for group in rows(*8 * [2]):
         apply([slope(ops.convert_to_numpy(weight).astype(float), X[group], Y[group])])
     np.testing.assert_allclose(ops.convert_to_numpy(weight), big[1], atol=1e-6)
-    assert optimizers.flush_accumulated(optimizer) == 2
+    assert accumulation.flush_accumulated(optimizer) == 2
     np.testing.assert_allclose(ops.convert_to_numpy(weight), big[2], atol=1e-6)
     assert int(ops.convert_to_numpy(optimizer.iterations)) == 3
-    assert optimizers.flush_accumulated(optimizer) == 0
+    assert accumulation.flush_accumulated(optimizer) == 0
     for group in rows(*11 * [2])[8:]:  # the buffers are empty again
         apply([slope(ops.convert_to_numpy(weight).astype(float), X[group], Y[group])])
     more = trained(adam(), [*rows(6, 6, 4), slice(16, 22)])
@@ -140,14 +141,14 @@ def test_flush_divides_by_what_is_there(clip):
 
 def test_flush_refuses():
     with pytest.raises(ValueError, match="gradient_accumulation_steps set, got none"):
-        optimizers.flush_accumulated(keras.optimizers.SGD(0.1))
+        accumulation.flush_accumulated(keras.optimizers.SGD(0.1))
     optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)
     with pytest.raises(ValueError, match="must be built"):
-        optimizers.flush_accumulated(optimizer)
+        accumulation.flush_accumulated(optimizer)
     optimizer.build([keras.Variable(np.ones(2))])
     del optimizer._accumulated_gradients
     with pytest.raises(RuntimeError, match="keeps accumulated gradients elsewhere"):
-        optimizers.flush_accumulated(optimizer)
+        accumulation.flush_accumulated(optimizer)
 
 
 @pytest.mark.parametrize("steps", [1, 4])

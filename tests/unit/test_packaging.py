@@ -113,7 +113,7 @@ def test_every_study_record_is_in_the_wheel():
 )
 def test_generated_places_of_notebooks_are_up_to_date(path, tmp_path):
     """The Colab cell and the reference list are what `kexian refresh` writes."""
-    from kexian_utils.runner.new import refresh_notebook
+    from kexian_utils.runner.skeleton import refresh_notebook
 
     copy = tmp_path / path.name
     copy.write_bytes(path.read_bytes())
@@ -143,7 +143,7 @@ def test_the_wheel_carries_what_notebooks_read(wheel):
 
 def test_the_colab_cell_installs_what_is_missing(wheel, tmp_path):
     """In an empty environment, against the wheel; elsewhere the same cell does nothing."""
-    from kexian_utils.runner.new import colab_cell
+    from kexian_utils.runner.skeleton import colab_cell
 
     uv = ROOT / ".uv" / "bin" / "uv"
     env = {k: v for k, v in os.environ.items() if not k.startswith(("UV_", "VIRTUAL_ENV"))}

@@ -7,7 +7,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
 from kexian_utils import plots
-from kexian_utils.experiment.records import FIGURE_MIME
+from kexian_utils.mime import FIGURE_MIME
 
 ALT = "A straight line that rises from left to right"
 

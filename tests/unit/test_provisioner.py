@@ -16,7 +16,7 @@ import nbformat
 import pytest
 from jupyter_client.manager import KernelManager
 
-from kexian_utils.runner import provisioner, template
+from kexian_utils.runner.execution import provisioner, template
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux only")
 

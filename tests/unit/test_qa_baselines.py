@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from kexian_utils.datasets.factqa import Passage, Question, factqa_facts, make_factqa
 from kexian_utils.qa.baselines import LinearTagger, TypeList, best_clause, most_repeated
 from kexian_utils.qa.decoding import extract_spans, vote
-from kexian_utils.qa.factqa import Passage, Question, factqa_facts, make_factqa
 from kexian_utils.qa.features import match_features
 from kexian_utils.qa.scores import qa_scores
 

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
 
-from kexian_utils import pictures, plots
+from kexian_utils import plots
 from kexian_utils.qa.decoding import extract_spans, vote
 from kexian_utils.qa.features import match_features
 from kexian_utils.qa.figures import reading_figure
@@ -241,11 +241,11 @@ def test_files_are_complete_and_always_the_same(reading, tmp_path, suffix):
     contents = []
     for number in range(2):
         path = tmp_path / f"{number}{suffix}"
-        pictures.save_figure(lambda: reading_figure(QUESTION, reading), path)
+        plots.save_figure(lambda: reading_figure(QUESTION, reading), path)
         contents.append(path.read_bytes())
     assert contents[0] == contents[1]
     begins = {".svg": b"<?xml", ".png": b"\x89PNG", ".PDF": b"%PDF"}[suffix]
     assert contents[0].startswith(begins)
     assert len(list(tmp_path.iterdir())) == 2
     with pytest.raises(ValueError, match=r"must end in \.svg, \.png, \.pdf"):
-        pictures.save_figure(lambda: None, tmp_path / "a.jpg")
+        plots.save_figure(lambda: None, tmp_path / "a.jpg")

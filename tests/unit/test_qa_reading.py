@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kexian_utils.qa import reading
+from kexian_utils.datasets import comprehension as reading
 
 DATA = Path(os.environ.get("KEXIAN_DATA", ""))
 CMRC, DRCD = DATA / "cmrc2018" / "cmrc2018_trial.json", DATA / "drcd" / "DRCD_dev.json"

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from kexian_utils import text
+from kexian_utils import statistics
 from kexian_utils.qa import scores
 
 # prediction, reference, further accepted, right?, F1 of characters: worked by hand from the rule.
@@ -212,10 +212,10 @@ def test_counts_fit_the_bootstrap():
     golds = {str(i): (str(i), []) for i in range(200)}
     good = scores.qa_scores({i: i if int(i) % 4 else "" for i in golds}, golds)
     poor = scores.qa_scores({i: i if int(i) % 2 else "" for i in golds}, golds)
-    own = text.bootstrap_interval(good.counts)
+    own = statistics.bootstrap_interval(good.counts)
     assert own.estimate == pytest.approx(good.final)
     assert own.low < good.final < own.high
-    gain = text.paired_bootstrap(good.counts, poor.counts)
+    gain = statistics.paired_bootstrap(good.counts, poor.counts)
     assert gain.estimate == pytest.approx(good.final - poor.final) == pytest.approx(0.25)
     assert 0.15 < gain.low < 0.25 < gain.high < 0.35
 

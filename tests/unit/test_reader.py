@@ -9,9 +9,9 @@ from scipy.special import expit, softmax
 
 keras = pytest.importorskip("keras")
 
+from kexian_utils.datasets.factqa import label_spans, make_factqa  # noqa: E402
 from kexian_utils.qa import network as networks  # noqa: E402
 from kexian_utils.qa import training as trainings  # noqa: E402
-from kexian_utils.qa.factqa import label_spans, make_factqa  # noqa: E402
 from kexian_utils.qa.network import ReaderConfig, reader_loss, reader_network  # noqa: E402
 from kexian_utils.qa.reader import DGCNNReader, Training  # noqa: E402
 from kexian_utils.qa.scores import qa_scores  # noqa: E402
@@ -198,7 +198,7 @@ def test_configurations_that_cannot_be_meant_are_refused():
 
 def test_vectors_are_principal_components_of_the_bundled_table():
     from kexian_utils.bert.checkpoints import Checkpoint
-    from kexian_utils.bert.reading import chinese_bert
+    from kexian_utils.bert.models import chinese_bert
 
     names, full = character_vectors(256)
     assert len(set(names)) == len(names) == len(full)

@@ -13,10 +13,10 @@ from click.testing import CliRunner
 
 pytest.importorskip("keras")
 
-from kexian_utils.qa.factqa import export_jsonl, make_factqa
+from kexian_utils.commands import questions
+from kexian_utils.commands.main import main
+from kexian_utils.datasets.factqa import export_jsonl, make_factqa
 from kexian_utils.qa.scores import qa_scores
-from kexian_utils.runner import cli_reader
-from kexian_utils.runner.cli import main
 
 SMALL = ("--questions", 300, "--width", 8, "--batch-size", 16, "--learning-rate", 0.01)
 
@@ -156,10 +156,10 @@ import functools, json, os, signal, sys
 from kexian_utils.experiment import backend
 backend.choose_backend(None)
 import keras
-from kexian_utils.experiment import state
+from kexian_utils.training import state
 from kexian_utils.qa import reader, training
-from kexian_utils.runner import cli_train_reader
-from kexian_utils.runner.cli import main
+from kexian_utils.commands import train_reader
+from kexian_utils.commands.main import main
 
 def strike(number):
     os.kill(os.getpid(), number)
@@ -182,7 +182,7 @@ def prepare(how, number, sign):
     elif how == "write":
         os.replace = counted(replace)
     elif how == "saved":
-        cli_train_reader._remove_run = counted(cli_train_reader._remove_run)
+        train_reader._remove_run = counted(train_reader._remove_run)
 
 small = functools.partial(reader.ReaderConfig, question_rates=(1,), passage_rates=(2,))
 reader.character_vectors(64)  # is the same in all calls
@@ -554,10 +554,10 @@ def test_memory_does_not_grow_with_the_file(reader, questions):
         for number in range(1000):
             taken.append(number)
             passages = [p.text for p in questions[number % 3].passages]
-            yield cli_reader._Item(number, *cli_reader._checked("谁？", passages, 256))
+            yield questions.Item(number, *questions.checked("谁？", passages, 256))
 
-    for number, (item, _) in enumerate(cli_reader._answered(reader, items())):
+    for number, (item, _) in enumerate(questions.answered(reader, items())):
         assert item.id == number
-        assert len(taken) - number <= cli_reader._QUESTIONS
+        assert len(taken) - number <= questions.QUESTIONS
         if number == 200:
             break

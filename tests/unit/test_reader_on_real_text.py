@@ -12,11 +12,11 @@ import pytest
 pytest.importorskip("keras")
 
 from kexian_utils import datasets
+from kexian_utils.datasets.comprehension import sliding_windows
 from kexian_utils.qa.baselines import best_clause, most_repeated
 from kexian_utils.qa.reader import DGCNNReader, ReaderConfig, Training
-from kexian_utils.qa.reading import sliding_windows
 from kexian_utils.qa.scores import cmrc_f1
-from kexian_utils.text import paired_bootstrap
+from kexian_utils.statistics import paired_bootstrap
 
 DATA = os.environ.get("KEXIAN_DATA", "")  # before a fixture takes it away
 LONGEST = 12

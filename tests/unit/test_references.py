@@ -1,7 +1,7 @@
 import pytest
 
-from kexian_utils.runner.errors import KexianError
-from kexian_utils.runner.references import references_markdown
+from kexian_utils.errors import KexianError
+from kexian_utils.runner.pages.references import references_markdown
 
 BIBLIOGRAPHY = r"""
 @article{sluis1969,

@@ -16,10 +16,10 @@ import pytest
 from click.testing import CliRunner
 
 from kexian_utils import catalogue
-from kexian_utils.runner import execute
-from kexian_utils.runner.cli import main
-from kexian_utils.runner.errors import KexianError
-from kexian_utils.runner.execute import Setting
+from kexian_utils.commands.main import main
+from kexian_utils.errors import KexianError
+from kexian_utils.runner.execution import execute
+from kexian_utils.runner.execution.execute import Setting
 
 ROOT = Path(__file__).resolve().parents[2]
 PARAMETERS = 'profile = "default"\nseed = 0'

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from kexian_utils import sphere
+from kexian_utils.mathematics import sphere
 
 DIMENSIONS = (1.5, 2, 3, 4, 5.7, 10, 64, 384, 5000)
 THETA = np.linspace(0.01, np.pi - 0.01, 101)

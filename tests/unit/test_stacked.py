@@ -6,7 +6,7 @@ import pytest
 keras = pytest.importorskip("keras")
 from keras import layers, ops  # noqa: E402
 
-from kexian_utils import stacked  # noqa: E402
+from kexian_utils.training import stacked  # noqa: E402
 
 WIDTHS = (6, 5, 4, 3)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kexian_utils.experiment.state import read_state, write_state
+from kexian_utils.training.state import read_state, write_state
 
 
 class Variable:

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kexian_utils import datasets, text
+from kexian_utils import datasets, statistics
+from kexian_utils.language import text
 
 
 def test_segmentation_cuts_below_the_threshold_only():
@@ -271,27 +272,33 @@ def test_intervals_agree_with_scipy():
     def difference(p, q, r, s, axis):
         return ratio(p, q, axis) - ratio(r, s, axis)
 
-    ours = text.bootstrap_interval(a, samples=20_000)
+    ours = statistics.bootstrap_interval(a, samples=20_000)
     theirs = scipy_bootstrap((a[:, 0], a[:, 1]), ratio)
     assert ours.estimate == pytest.approx(a[:, 0].sum() / a[:, 1].sum())
     np.testing.assert_allclose(ours[1:], theirs, atol=0.003)
-    ours = text.paired_bootstrap(a, b, samples=20_000)
+    ours = statistics.paired_bootstrap(a, b, samples=20_000)
     theirs = scipy_bootstrap((a[:, 0], a[:, 1], b[:, 0], b[:, 1]), difference)
     np.testing.assert_allclose(ours[1:], theirs, atol=0.003)
 
 
 def test_pairing_and_seeds():
     a, b = example_counts()
-    assert text.paired_bootstrap(a, a) == (0.0, 0.0, 0.0)
-    paired = text.paired_bootstrap(a, b)
-    apart = text.paired_bootstrap(a, np.roll(b, 1, axis=0))  # other sentences: nothing cancels
+    assert statistics.paired_bootstrap(a, a) == (0.0, 0.0, 0.0)
+    paired = statistics.paired_bootstrap(a, b)
+    apart = statistics.paired_bootstrap(
+        a, np.roll(b, 1, axis=0)
+    )  # other sentences: nothing cancels
     assert apart.high - apart.low > 1.2 * (paired.high - paired.low)
-    assert paired == text.paired_bootstrap(a, b, seed=0)
-    assert paired != text.paired_bootstrap(a, b, seed=1)
-    wide = text.bootstrap_interval(a, level=0.99)
-    narrow = text.bootstrap_interval(a, level=0.5)
+    assert paired == statistics.paired_bootstrap(a, b, seed=0)
+    assert paired != statistics.paired_bootstrap(a, b, seed=1)
+    wide = statistics.bootstrap_interval(a, level=0.99)
+    narrow = statistics.bootstrap_interval(a, level=0.5)
     assert wide.low < narrow.low < narrow.estimate < narrow.high < wide.high
-    assert text.bootstrap_interval([[1, 2], [0, 0]]) == (0.5, 0.5, 0.5)  # empty draws left out
+    assert statistics.bootstrap_interval([[1, 2], [0, 0]]) == (
+        0.5,
+        0.5,
+        0.5,
+    )  # empty draws left out
 
 
 @pytest.mark.parametrize(
@@ -308,17 +315,18 @@ def test_pairing_and_seeds():
 )
 def test_intervals_refuse(arguments, message):
     with pytest.raises(ValueError, match=message):
-        text.bootstrap_interval(*arguments)
+        statistics.bootstrap_interval(*arguments)
 
 
 def test_pairs_must_match():
     with pytest.raises(ValueError, match="b must have 1 rows like a, got 2"):
-        text.paired_bootstrap([[1, 2]], [[1, 2], [1, 2]])
+        statistics.paired_bootstrap([[1, 2]], [[1, 2], [1, 2]])
 
 
 def test_no_framework_is_imported():
     code = (
-        "import sys; from kexian_utils import datasets, text, trees; datasets.english_pud(); "
+        "import sys; from kexian_utils import datasets; datasets.english_pud(); "
+        "from kexian_utils.language import text, trees; "
         "assert not {'keras', 'tensorflow', 'jax', 'matplotlib'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

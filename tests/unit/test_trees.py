@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kexian_utils import trees
+from kexian_utils.datasets import treebanks
+from kexian_utils.language import trees
 
 EXAMPLE = np.array(
     [[0, 5, 1, 1, 0], [4, 0, 2, 1, 0], [1, 2, 0, 6, 1], [1, 1, 5, 0, 3], [0, 1, 1, 4, 0]]
@@ -429,7 +430,7 @@ TEXT = "\n".join(
     "text", [TEXT, TEXT + "\n\n\n", "\ufeff" + TEXT, TEXT.replace("\n", "\r\n")]
 )
 def test_read_conllu(text, tmp_path):
-    first, second = trees.read_conllu(text)
+    first, second = treebanks.read_conllu(text)
     assert first.words == ("in", "dem", "Haus\u2028 und Hof", "。")
     assert first.upos == ("ADP", "DET", "NOUN", "PUNCT")
     assert first.heads == (2, 2, -1, 2)
@@ -438,7 +439,7 @@ def test_read_conllu(text, tmp_path):
     assert len(first) == 4
     path = tmp_path / "bank.conllu"
     path.write_bytes(text.encode())
-    assert trees.read_conllu(path) == [first, second]
+    assert treebanks.read_conllu(path) == [first, second]
 
 
 @pytest.mark.parametrize(
@@ -462,44 +463,44 @@ def test_read_conllu(text, tmp_path):
 )  # fmt: skip
 def test_broken_treebanks(lines, message, tmp_path):
     with pytest.raises(ValueError, match=message):
-        trees.read_conllu("\n".join(lines))
+        treebanks.read_conllu("\n".join(lines))
     path = tmp_path / "bank.conllu"
     path.write_text("\n".join(lines), encoding="utf-8")
     with pytest.raises(ValueError, match="^bank.conllu, line"):
-        trees.read_conllu(path)
+        treebanks.read_conllu(path)
 
 
 def test_a_treebank_is_text_or_a_path():
     with pytest.raises(TypeError, match="source must be a string or a path, got bytes"):
-        trees.read_conllu(b"")
-    assert trees.read_conllu("") == []
+        treebanks.read_conllu(b"")
+    assert treebanks.read_conllu("") == []
 
 
 def sentence(heads, upos):
     words = tuple("abcdefgh"[: len(heads)])
-    return trees.Sentence(words, tuple(upos), tuple(heads), ("dep",) * len(heads), "s")
+    return treebanks.Sentence(words, tuple(upos), tuple(heads), ("dep",) * len(heads), "s")
 
 
 def test_without_punctuation():
     plain = sentence([1, -1, 1, 4, 1, 1], ["X", "X", "PUNCT", "X", "X", "PUNCT"])
-    bare, moved = trees.without_punctuation(plain)
+    bare, moved = treebanks.without_punctuation(plain)
     assert bare.words == ("a", "b", "d", "e")
     assert bare.heads == (1, -1, 3, 1)
     assert (bare.upos, bare.sent_id, moved) == (("X",) * 4, "s", 0)
     # b hangs from punctuation, which hangs from punctuation, which hangs from d.
-    bare, moved = trees.without_punctuation(
+    bare, moved = treebanks.without_punctuation(
         sentence([3, 2, 4, -1, 3], ["X", "X", "PUNCT", "X", "PUNCT"])
     )
     assert bare.heads == (2, 2, -1)
     assert moved == 1
     # The root is punctuation: a becomes the root, d hangs from it; c keeps its head.
-    bare, moved = trees.without_punctuation(sentence([1, -1, 0, 1], ["X", "PUNCT", "X", "X"]))
+    bare, moved = treebanks.without_punctuation(sentence([1, -1, 0, 1], ["X", "PUNCT", "X", "X"]))
     assert bare.heads == (-1, 0, 0)
     assert moved == 2
-    bare, moved = trees.without_punctuation(plain, tags=("X",))
+    bare, moved = treebanks.without_punctuation(plain, tags=("X",))
     assert bare.words == ("c", "f")
     with pytest.raises(ValueError, match="sentence must have a word that is not tagged PUNCT"):
-        trees.without_punctuation(sentence([-1], ["PUNCT"]))
+        treebanks.without_punctuation(sentence([-1], ["PUNCT"]))
 
 
 def test_a_whole_treebank(tmp_path):
@@ -509,4 +510,4 @@ def test_a_whole_treebank(tmp_path):
     ]
     path = Path(tmp_path) / "all.conllu"
     path.write_text("\n".join(blocks), encoding="utf-8")
-    assert [s.heads for s in trees.read_conllu(path)] == ALL[5]
+    assert [s.heads for s in treebanks.read_conllu(path)] == ALL[5]

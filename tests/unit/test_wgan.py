@@ -8,7 +8,9 @@ from scipy.stats import norm
 keras = pytest.importorskip("keras")
 from keras import ops  # noqa: E402
 
-from kexian_utils import autodiff, stacked, wgan  # noqa: E402
+from kexian_utils import autodiff  # noqa: E402
+from kexian_utils.generative import wgan  # noqa: E402
+from kexian_utils.training import stacked  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("float64_on_jax")
 

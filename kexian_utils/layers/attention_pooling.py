@@ -1,0 +1,72 @@
+"""A sequence as one vector, by attention."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any
+
+import keras
+from keras import ops
+
+__all__ = ["AttentionPooling1D"]
+
+
+@keras.saving.register_keras_serializable(package="kexian_utils")
+class AttentionPooling1D(keras.layers.Layer):
+    r"""Additive attention pooling (加性注意力): a weighted mean over the positions.
+
+    .. math:: \lambda=\mathrm{softmax}_i\bigl(\alpha^\top\tanh(Wx_i)\bigr),\qquad
+        x=\sum_i\lambda_ix_i.
+
+    Source: article 6906, equation (6); R-Net (Wang et al., ACL 2017).
+
+    Args:
+        units: rows of W; default as many as the input has features.
+
+    Input: (batch, n, d), mask (batch, n) or None. Output: (batch, d); zeros where a row has no
+    position at all.
+
+    Raises:
+        ValueError: `units` is not a whole number of at least 1.
+    """
+
+    def __init__(self, units: int | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        if units is not None and (
+            isinstance(units, bool) or not isinstance(units, Integral) or units < 1
+        ):
+            raise ValueError(f"units must be a whole number of at least 1, got {units!r}")
+        self.units = units
+        self.supports_masking = True
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Create W and alpha for inputs of `input_shape`."""
+        if len(input_shape) != 3 or input_shape[-1] is None:
+            raise ValueError(f"inputs must have shape (batch, n, d), got {tuple(input_shape)}")
+        units = self.units or input_shape[-1]
+        self.kernel = self.add_weight(name="kernel", shape=(input_shape[-1], units))
+        self.query = self.add_weight(name="query", shape=(units, 1))
+        self.built = True
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        """Return the weighted mean over the positions that the mask shows."""
+        scores = ops.matmul(ops.tanh(ops.matmul(inputs, self.kernel)), self.query)
+        if mask is not None:
+            shown = ops.cast(ops.expand_dims(mask, -1), scores.dtype)
+            scores = scores - 3e4 * (1 - shown)  # float16 holds it, and exp makes 0 of it
+        weights = ops.softmax(scores, axis=1)
+        if mask is not None:
+            weights = weights * shown  # a row without any position
+        return ops.sum(weights * inputs, axis=1)
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
+        """Nothing is left to mask."""
+        return None
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """The input's without positions."""
+        return (input_shape[0], input_shape[-1])
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what is needed to build the layer again."""
+        return {**super().get_config(), "units": self.units}

@@ -1,0 +1,194 @@
+"""Adversarial training of any model with an embedding or a dense first layer."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+from keras import ops
+
+from kexian_utils.robustness import adversarial
+
+__all__ = ["AdversarialModel"]
+
+MODES = ("activations", "embedding matrix")
+
+
+@keras.saving.register_keras_serializable(package="kexian_utils")
+class AdversarialModel(keras.Model):
+    """Adversarial training (对抗训练) of a model, by the fast gradient method on one of its layers.
+
+    A training step computes the gradient of the loss with respect to what the layer puts out,
+    moves the output by ε along it, and takes the ordinary step of the optimiser on the loss there.
+    Only ``fit`` and ``train_on_batch`` differ: calls, ``evaluate`` and ``predict`` are those of
+    the model inside, with which the weights are shared. No weight is moved to and fro: the
+    perturbation is added to the layer's output, so nothing has to be restored. Both passes of a
+    step use the same dropout masks, and only the second moves averages and random states.
+
+    For small inputs of floating type, take the ``Input`` through a layer that does nothing,
+    ``keras.layers.Identity(name="input")``, and name that. Source: article 7234, step 5; Miyato et
+    al., arXiv:1605.07725. Backends: TensorFlow and JAX.
+
+    Args:
+        model: a built Keras model.
+        layer: name of one of its layers, called once, with one tensor as output.
+        epsilon: size of the perturbation, at least 0; 0 is ordinary training.
+        mode: ``"activations"``: every sample has its own perturbation of norm `epsilon`, over all
+            its words and features. ``"embedding matrix"``, as in the article's code, for an
+            ``Embedding``: the matrix is perturbed, with one Frobenius norm for the whole batch,
+            and every occurrence of a token shares the perturbation. Other uses of a tied matrix
+            are not perturbed.
+        norm: ``"l2"``, ``"linf"`` or ``"none"``, as for
+            :func:`kexian_utils.robustness.adversarial.fgm_perturbation`.
+        name: of the model.
+
+    Raises:
+        ValueError: `epsilon`, `mode` or `norm` is outside its range, there is no such layer, or it
+            is no ``Embedding`` and the mode asks for one.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        layer: str,
+        epsilon: float = 0.5,
+        mode: str = "activations",
+        norm: str = "l2",
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        adversarial.check_size("epsilon", epsilon)
+        adversarial.check_norm(norm)
+        if mode not in MODES:
+            raise ValueError(f"mode must be one of {', '.join(map(repr, MODES))}, got {mode!r}")
+        names = [part.name for part in model.layers]
+        if layer not in names:
+            raise ValueError(f"layer must be one of {', '.join(names)}, got {layer!r}")
+        if mode == MODES[1] and not isinstance(model.get_layer(layer), keras.layers.Embedding):
+            raise ValueError(f"mode 'embedding matrix' needs an Embedding layer, got {layer!r}")
+        super().__init__(name=name, **kwargs)
+        self.model = model
+        self.layer = layer
+        self.epsilon = float(epsilon)
+        self.mode = mode
+        self.norm = norm
+
+    def build(self, input_shape: Any = None) -> None:
+        """The model inside is built already."""
+        self.built = True
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """The model inside."""
+        return self.model(inputs, training=training)
+
+    def get_config(self) -> dict[str, Any]:
+        """What :meth:`from_config` needs; the model inside included."""
+        return {
+            "name": self.name,
+            "model": keras.saving.serialize_keras_object(self.model),
+            "layer": self.layer,
+            "epsilon": self.epsilon,
+            "mode": self.mode,
+            "norm": self.norm,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> AdversarialModel:
+        """The inverse of :meth:`get_config`."""
+        inner = keras.saving.deserialize_keras_object(config["model"], custom_objects)
+        return cls(**{**config, "model": inner})
+
+    @contextlib.contextmanager
+    def _watched(self, change: Callable[[Any, Any], Any]) -> Iterator[None]:
+        """Let the layer put out ``change(inputs, outputs)`` for as long as the context lasts."""
+        layer = self.model.get_layer(self.layer)
+        original = layer.call
+
+        def call(inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            return change(inputs, original(inputs, *args, **kwargs))
+
+        object.__setattr__(layer, "call", call)
+        try:
+            yield
+        finally:
+            object.__delattr__(layer, "call")
+
+    def _perturbation(self, tokens: Any, slope: Any) -> Any:
+        """From the gradient at the layer's output to what is added there."""
+        if self.mode == "activations":
+            moved = adversarial.fgm_perturbation(slope, self.epsilon, self.norm)
+        else:
+            matrix = self.model.get_layer(self.layer).embeddings
+            tokens = ops.cast(tokens, "int32")
+            flat = ops.reshape(slope, (-1, matrix.shape[1]))
+            summed = ops.segment_sum(flat, ops.reshape(tokens, (-1,)), matrix.shape[0])
+            moved = adversarial.fgm_perturbation(summed, self.epsilon, self.norm, axes=(0, 1))
+            moved = ops.take(moved, tokens, axis=0)
+        return ops.stop_gradient(moved)
+
+    def train_step(self, *args: Any) -> Any:
+        """One step on the attacked batch; the arguments are those of the backend's trainer."""
+        if keras.backend.backend() == "tensorflow":
+            delta = self._attack_in_tensorflow(*args)
+            with self._watched(lambda _, outputs: outputs + delta):
+                return super().train_step(*args)
+        if keras.backend.backend() == "jax":
+            return super().train_step(*args)  # which calls compute_loss_and_updates
+        raise RuntimeError("AdversarialModel supports the tensorflow and jax backends")
+
+    def _attack_in_tensorflow(self, data: Any) -> Any:
+        import tensorflow as tf
+
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        seen = []
+
+        def record(inputs: Any, outputs: Any) -> Any:
+            tape.watch(outputs)
+            seen.append((inputs, outputs))
+            return outputs
+
+        # What the first pass would store is dropped; the second draws the same random numbers.
+        with keras.StatelessScope(), tf.GradientTape() as tape, self._watched(record):
+            outputs = self(x, training=True)
+            loss = self.compute_loss(x, y, outputs, sample_weight, training=True)
+        self._check_calls(seen)
+        tokens, outputs = seen[0]
+        slope = tape.gradient(loss, outputs, unconnected_gradients="zero")
+        return self._perturbation(tokens, slope)
+
+    def compute_loss_and_updates(self, *args: Any, training: bool = False, **kwargs: Any) -> Any:
+        """The trainer's loss on JAX: at the attacked outputs while training."""
+        if not training:
+            return super().compute_loss_and_updates(*args, training=training, **kwargs)
+        import jax
+
+        evaluate = super().compute_loss_and_updates
+        seen: list = []
+
+        def shifted(delta: Any) -> Any:
+            seen.clear()
+
+            def change(inputs: Any, outputs: Any) -> Any:
+                seen.append((inputs, outputs))
+                return outputs if delta is None else outputs + delta
+
+            with self._watched(change):
+                loss = evaluate(*args, training=True, **kwargs)[0]
+            self._check_calls(seen)
+            return loss, seen[0]
+
+        shape = jax.eval_shape(lambda: shifted(None)[1][1])
+        start = jax.numpy.zeros(shape.shape, shape.dtype)
+        slope, (tokens, _) = jax.grad(shifted, has_aux=True)(start)
+        delta = self._perturbation(jax.lax.stop_gradient(tokens), slope)
+        with self._watched(lambda _, outputs: outputs + delta):
+            return evaluate(*args, training=True, **kwargs)
+
+    def _check_calls(self, seen: list) -> None:
+        if len(seen) != 1:
+            raise ValueError(
+                f"layer must be called once in the model, got {self.layer!r}, called "
+                f"{len(seen)} times"
+            )

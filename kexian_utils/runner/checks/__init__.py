@@ -1,0 +1,1 @@
+"""Checking notebooks: outputs, rules, planted mistakes; two pytest plugins."""

@@ -1,0 +1,510 @@
+"""What a committed notebook must look like, apart from being right.
+
+`check_notebook` reads a stored notebook without running it and returns one sentence, with the
+remedy, for every rule that it breaks.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nbformat import NotebookNode
+
+from kexian_utils.catalogue import Article, Catalogue
+from kexian_utils.errors import KexianError
+from kexian_utils.experiment.records import MISSED, outputs
+from kexian_utils.mime import CLAIM_MIME, FIGURE_MIME, HEADLINE_MIME, RUN_MIME
+from kexian_utils.runner.checks.compare import EXEMPT_TAGS, TOLERANCE_TAG, cell_tolerance
+from kexian_utils.runner.execution.execute import COMMITTED, declared_parameters, read_notebook
+from kexian_utils.runner.pages.references import references_markdown
+
+MAX_BYTES = 2_000_000
+MAX_LINES = 45
+MIN_ALT = 20
+RERUN = "run `kexian accept {id}` to store a clean run"
+
+_MACHINE_PATH = re.compile(
+    r"(?<![\w.:/-])(?:~?/(?:home|Users|root|tmp|content|mnt|opt|srv|usr|var|workspaces?)/[^\s'\"]*"
+    r"|/root\b|[A-Za-z]:\\+Users\\+[^\s'\"]*)|(?:site|dist)-packages\b"
+)
+_ROLE = re.compile(r"(?<![\w\\}])\{[A-Za-z][\w:.+-]*\}`")
+_DIRECTIVE = re.compile(r"^[ \t]*(?:`{3,}|~{3,}|:{3,})[ \t]*\{[A-Za-z][^}\n]*\}", re.MULTILINE)
+_TARGET = re.compile(r"^\([\w:.-]+\)=[ \t]*$", re.MULTILINE)
+_FENCE = re.compile(r"^(`{3,}|~{3,})(?![ \t`~]*\{)[^\n]*\n.*?^\1[ \t]*$", re.MULTILINE | re.DOTALL)
+_CODE_SPAN = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)", re.DOTALL)
+_DISPLAY = re.compile(r"\$\$(.+?)\$\$", re.DOTALL)
+_INLINE = re.compile(r"(?<![\\$])\$(?!\$)[^$\n]+?(?<!\\)\$")
+_ENVIRONMENT = re.compile(r"\\begin\{([a-z]+\*?)\}.*?\\end\{\1\}", re.DOTALL)
+_STARRED = re.compile(r"\s*\\begin\{equation\*\}.*\\end\{equation\*\}\s*", re.DOTALL)
+_TAG = re.compile(r"\\tag\*?\{([^}]*)\}")
+_NUMBERED = re.compile(r"(?<![\w)\]\\])\((\d{1,2}[a-z]?)\)(?!\w)")
+_PHRASE = re.compile(
+    r"\b(?:it can be (?:easily )?shown|one can (?:easily )?show"
+    r"|(?:easy|trivial|straightforward) to (?:see|show|verify|check)|easily (?:seen|shown|verified)"
+    r"|left (?:to|for) the reader|left as an exercise)\b",
+    re.IGNORECASE,
+)
+_REFERENCES = re.compile(
+    r"<!-- references:(?P<keys>[^>]*?)-->\n(?P<body>.*?)<!-- /references -->", re.DOTALL
+)
+_DETAILS = re.compile(r"<details\b[^>]*>(?P<body>.*?)</details>", re.DOTALL | re.IGNORECASE)
+_SOLUTION = re.compile(r"^\s*(?:#+\s*|\*\*|__)(?:Solution|Answer)\b", re.MULTILINE | re.IGNORECASE)
+_IMAGE_TAG = re.compile(r"<img\b[^>]*>", re.IGNORECASE)
+_ALT_ATTRIBUTE = re.compile(r"\balt\s*=\s*(\"[^\"]+\"|'[^']+')", re.IGNORECASE)
+_MARKDOWN_IMAGE = re.compile(r"!\[([^\]]*)\]\(")
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """A notebook under examination, with what it is compared to."""
+
+    path: Path
+    notebook: NotebookNode
+    article: Article
+    root: Path
+
+    @property
+    def rerun(self) -> str:
+        return RERUN.format(id=self.article.id)
+
+    def cells(self, kind: str) -> Iterator[tuple[int, NotebookNode]]:
+        for index, cell in enumerate(self.notebook.cells):
+            if cell.cell_type == kind:
+                yield index, cell
+
+    def outputs(self) -> Iterator[tuple[int, NotebookNode, NotebookNode]]:
+        for index, cell in self.cells("code"):
+            for output in cell.outputs:
+                yield index, cell, output
+
+    def prose(self) -> Iterator[tuple[int, str]]:
+        """Markdown as written in cells and as shown by cells."""
+        for index, cell in self.cells("markdown"):
+            yield index, cell.source
+        for index, _, output in self.outputs():
+            shown = output.get("data", {}).get("text/markdown")
+            if shown:
+                yield index, "".join(shown)
+
+    def where(self, index: int) -> str:
+        identity = self.notebook.cells[index].get("id", "")
+        return f"cell {index}" + (f" ({identity})" if identity else "")
+
+
+def check_notebook(path: Path, catalogue: Catalogue) -> list[str]:
+    """Return what is wrong with a committed notebook, one sentence with remedy each.
+
+    Args:
+        path: the notebook.
+        catalogue: the catalogue that lists it; its file tells where the project is.
+
+    Returns:
+        An empty list for a clean notebook.
+    """
+    path = Path(path).resolve()
+    try:
+        notebook = read_notebook(path)
+    except KexianError as error:
+        return [str(error)]
+    article = next(
+        (a for a in catalogue.articles if path.parts[-3:] == a.path.parts[-3:]),
+        None,
+    )
+    if article is None:
+        return [
+            f"{path.name} is at no place of the catalogue; move it to notebooks/PART/SLUG.ipynb "
+            "or add its article to notebooks/catalogue.toml."
+        ]
+    subject = _Subject(path, notebook, article, path.parents[2])
+    return [problem for rule in RULES for problem in rule(subject)]
+
+
+# -- the run ----------------------------------------------------------------------------------
+
+
+def _counts(subject: _Subject) -> Iterator[str]:
+    expected = 0
+    for index, cell in subject.cells("code"):
+        if not cell.source.strip():
+            yield f"{subject.where(index)}: an empty code cell; delete it."
+            continue
+        expected += 1
+        if cell.execution_count != expected:
+            yield (
+                f"{subject.where(index)}: execution count {cell.execution_count} where "
+                f"{expected} is expected (a cell was dropped, or cells were run out of order); "
+                f"{subject.rerun}."
+            )
+            return
+
+
+def _errors(subject: _Subject) -> Iterator[str]:
+    for index, _, output in subject.outputs():
+        if output.output_type == "error":
+            yield (
+                f"{subject.where(index)}: stored with the exception {output.ename}; correct the "
+                f"cell, then {subject.rerun}."
+            )
+        elif output.output_type == "stream" and output.name == "stderr":
+            line = "".join(output.text).strip().split("\n")[0][:80]
+            yield (
+                f"{subject.where(index)}: output on stderr ({line}); silence its cause, then "
+                f"{subject.rerun}."
+            )
+
+
+def _strings(value: Any, key: str = "") -> Iterator[str]:
+    if isinstance(value, str):
+        if not key.startswith("image/") or key == "image/svg+xml":
+            yield value
+    elif isinstance(value, Mapping):
+        for name, entry in value.items():
+            yield from _strings(entry, str(name))
+    elif isinstance(value, Iterable):
+        for entry in value:
+            yield from _strings(entry, key)
+
+
+def _machine_paths(subject: _Subject) -> Iterator[str]:
+    here = {str(subject.root), sys.prefix, str(Path.home())} - {"/", "/usr", "/root"}
+    for index, _, output in subject.outputs():
+        for text in _strings(output):
+            match = _MACHINE_PATH.search(text)
+            found = match.group() if match else next((p for p in here if p in text), None)
+            if found:
+                yield (
+                    f"{subject.where(index)}: the output holds a path of somebody's machine "
+                    f"({found[:60]}); show a relative path or only the name."
+                )
+                break
+    if "papermill" in subject.notebook.metadata:
+        yield f"the notebook's metadata hold papermill's paths and times; {subject.rerun}."
+
+
+def _setting(subject: _Subject) -> Iterator[str]:
+    runs = [record for _, record in outputs(subject.notebook, RUN_MIME)]
+    phases = [record["phase"] for record in runs]
+    if phases != ["start", "finish"]:
+        yield (
+            f"the stored run has the phases {', '.join(phases) or 'none'} instead of start and "
+            "finish; call experiment.start in the set-up cell and exp.finish() in the last one."
+        )
+    for record in runs:
+        stored = (record["profile"], record["seed"], record["backend"])
+        if stored[:2] != (COMMITTED.profile, COMMITTED.seed) or stored[2] not in (
+            COMMITTED.backend,
+            "none",
+        ):
+            yield (
+                f"the stored outputs are of profile {stored[0]}, seed {stored[1]}, backend "
+                f"{stored[2]}, not of {COMMITTED.name}; {subject.rerun}."
+            )
+            return
+
+
+def _size(subject: _Subject) -> Iterator[str]:
+    size = subject.path.stat().st_size
+    if size > MAX_BYTES:
+        yield (
+            f"the notebook has {size / 1e6:.1f} MB, more than {MAX_BYTES / 1e6:g} MB; draw fewer "
+            "points, or leave data out of outputs."
+        )
+
+
+# -- cells ------------------------------------------------------------------------------------
+
+
+def _lengths(subject: _Subject) -> Iterator[str]:
+    for index, cell in subject.cells("code"):
+        lines = len(cell.source.splitlines())
+        if lines > MAX_LINES:
+            yield (
+                f"{subject.where(index)}: {lines} lines of code, more than a screenful of "
+                f"{MAX_LINES}; split the cell or move a helper into kexian_utils."
+            )
+
+
+def _parameters(subject: _Subject) -> Iterator[str]:
+    try:
+        declared = declared_parameters(subject.notebook, subject.path.name)
+    except KexianError as error:
+        yield str(error)
+        return
+    for name, value in (("profile", COMMITTED.profile), ("seed", COMMITTED.seed)):
+        if declared[name] != value:
+            yield (
+                f"the parameters cell sets {name} = {declared[name]!r}; commit it with {value!r}."
+            )
+
+
+def _exemptions(subject: _Subject) -> Iterator[str]:
+    found: Counter[str] = Counter()
+    for index, cell in subject.cells("code"):
+        tags = set(cell.metadata.get("tags", ()))
+        own = cell.metadata.get("kexian", {})
+        exempt, widened = bool(tags & EXEMPT_TAGS), TOLERANCE_TAG in tags
+        found["exempt"] += exempt
+        found["tolerance"] += widened
+        where = subject.where(index)
+        if (exempt or widened) and len(str(own.get("reason", "")).strip()) < 10:
+            yield (
+                f"{where}: exempt or with a tolerance of its own, but without a reason; say why "
+                'in the cell\'s metadata: {"kexian": {"reason": "…"}}.'
+            )
+        if exempt and any(CLAIM_MIME in output.get("data", {}) for output in cell.outputs):
+            yield f"{where}: an exempt cell holds a claim; decide the claim in a cell of its own."
+        if widened:
+            try:
+                cell_tolerance(cell)
+            except (TypeError, ValueError) as error:
+                yield f"{where}: {error}; correct it in the cell's metadata."
+        elif {"rtol", "atol"} & set(own):
+            yield f"{where}: a tolerance without the tag {TOLERANCE_TAG}; add the tag or drop it."
+    path = subject.root / "tests" / "notebooks" / "exemptions.toml"
+    table = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    agreed = table.get(subject.article.id, {})
+    for name, words in (("exempt", "exempt cells"), ("tolerance", "cells with own tolerances")):
+        if found[name] != agreed.get(name, 0):
+            yield (
+                f"{found[name]} {words} where {agreed.get(name, 0)} are agreed; mend the cells, "
+                f'or change {name} of ["{subject.article.id}"] in tests/notebooks/exemptions.toml.'
+            )
+
+
+# -- claims and figures -----------------------------------------------------------------------
+
+
+def _claims(subject: _Subject) -> Iterator[str]:
+    records = [(index, record) for index, record in outputs(subject.notebook, CLAIM_MIME)]
+    decided = Counter(record["claim"] for _, record in records)
+    missing = [claim for claim in subject.article.claims if claim not in decided]
+    if missing:
+        yield (
+            f"no stored output decides {', '.join(missing)} of the catalogue; add "
+            f"`exp.check` or `exp.quote`, then {subject.rerun}."
+        )
+    for claim, count in decided.items():
+        if claim not in subject.article.claims:
+            yield f"{claim} is not in the catalogue; add it to notebooks/catalogue.toml."
+        elif count > 1:
+            yield f"{claim} is decided {count} times; decide each claim in one cell."
+    for index, record in records:
+        if record["verdict"] == MISSED:
+            yield (
+                f"{subject.where(index)}: {record['claim']} is stored as missed; correct the "
+                f"claim or the code, then {subject.rerun}."
+            )
+
+
+def _figures(subject: _Subject) -> Iterator[str]:
+    seen: dict[str, int] = {}
+    headlines = 0
+    for index, _, output in subject.outputs():
+        data = output.get("data", {})
+        where = subject.where(index)
+        headlines += bool(data.get(FIGURE_MIME, {}).get("headline"))
+        for mime in data:
+            if not mime.startswith("image/"):
+                continue
+            alt = str(output.metadata.get(mime, {}).get("alt", "")).strip()
+            if len(alt) < MIN_ALT:
+                yield (
+                    f"{where}: a figure whose alternative text is "
+                    f"{'missing' if not alt else 'too short'}; show it with plots.show(fig, "
+                    f"alt=…), at least {MIN_ALT} characters."
+                )
+            elif alt in seen:
+                yield (
+                    f"{where}: the same alternative text as in cell {seen[alt]}; say what this "
+                    "picture shows."
+                )
+            seen.setdefault(alt, index)
+        for tag in _IMAGE_TAG.findall("".join(data.get("text/html", ""))):
+            if not _ALT_ATTRIBUTE.search(tag):
+                yield f'{where}: an <img> without alternative text; give it alt="…".'
+    for index, text in subject.prose():
+        if any(not alt.strip() for alt in _MARKDOWN_IMAGE.findall(_without_code(text))):
+            yield f"{subject.where(index)}: a Markdown image without alternative text; ![…](…)."
+    if headlines != 1:
+        yield (
+            f"{headlines} figures are marked as the headline picture; mark exactly one with "
+            "plots.show(…, headline=True)."
+        )
+
+
+def _headline(subject: _Subject) -> Iterator[str]:
+    texts = [record.get("text") for _, record in outputs(subject.notebook, HEADLINE_MIME)]
+    if not texts:
+        yield "no measured headline; call exp.headline() after the set-up cell and fill it later."
+    elif not any(texts):
+        yield f"the stored headline is still the place-holder; {subject.rerun}."
+
+
+# -- prose ------------------------------------------------------------------------------------
+
+
+def _without_code(text: str) -> str:
+    return _CODE_SPAN.sub(" ", _FENCE.sub("\n", text))
+
+
+def _without_math(text: str) -> str:
+    text = _DISPLAY.sub(" ", _without_code(text))
+    return _INLINE.sub(" ", _ENVIRONMENT.sub(" ", text))
+
+
+def raw_markup(text: str) -> str | None:
+    """Return the first MyST role, directive or target in a Markdown text, None without one."""
+    outside_code = _FENCE.sub("\n", text)
+    for pattern in (_ROLE, _DIRECTIVE, _TARGET):
+        if match := pattern.search(outside_code):
+            return match.group().strip()
+    return None
+
+
+def _roles(subject: _Subject) -> Iterator[str]:
+    for index, text in subject.prose():
+        if found := raw_markup(text):
+            yield (
+                f"{subject.where(index)}: {found} shows raw outside the book; write CommonMark, "
+                "\\tag{n} with (n), and ordinary links."
+            )
+
+
+def _equations(subject: _Subject) -> Iterator[str]:
+    tags: Counter[str] = Counter()
+    for index, cell in subject.cells("markdown"):
+        text = _without_code(cell.source)
+        tags.update(_TAG.findall(text))
+        for block in _DISPLAY.findall(text):
+            if "\\\\" in block:
+                yield (
+                    f"{subject.where(index)}: \\\\ inside $$ breaks in the book, which wraps it "
+                    "in a split; write \\cr."
+                )
+            if not _STARRED.fullmatch(block):
+                yield (
+                    f"{subject.where(index)}: a display must be "
+                    "$$\\begin{equation*}…\\end{equation*}$$, or JupyterLab with MyST numbers "
+                    "it a second time."
+                )
+        if bare := _ENVIRONMENT.search(_INLINE.sub(" ", _DISPLAY.sub(" ", text))):
+            yield (
+                f"{subject.where(index)}: \\begin{{{bare[1]}}} stands outside $$; write "
+                "$$\\begin{equation*}…\\end{equation*}$$, with \\begin{aligned} and \\cr inside "
+                "for several lines."
+            )
+    for tag, count in tags.items():
+        if count > 1:
+            yield f"equation tag ({tag}) is used {count} times; number each equation once."
+    for index, text in subject.prose():
+        plain = re.sub(r"\]\([^)]*\)", "] ", _without_math(text))
+        for number in dict.fromkeys(_NUMBERED.findall(plain)):
+            if number not in tags:
+                yield (
+                    f"{subject.where(index)}: refers to ({number}), but no equation has that "
+                    "tag; correct the number or add the tag."
+                )
+    for index, record in outputs(subject.notebook, CLAIM_MIME):
+        for number in _NUMBERED.findall(record.get("equation") or ""):
+            if number not in tags:
+                yield (
+                    f"{subject.where(index)}: {record['claim']} stands on ({number}), but no "
+                    "equation has that tag; correct `equation`."
+                )
+
+
+def _solutions(subject: _Subject) -> Iterator[str]:
+    headings = "\n".join(cell.source for _, cell in subject.cells("markdown"))
+    if not re.search(r"^#+\s+(?:\d+\.\s+)?Exercises\b", headings, re.MULTILINE):
+        yield "no section Exercises; add two or three exercises with solutions."
+    folded = 0
+    for index, cell in subject.cells("markdown"):
+        text = _without_code(cell.source)
+        where = subject.where(index)
+        opened = len(re.findall(r"<details\b", text, re.IGNORECASE))
+        if opened != len(re.findall(r"</details>", text, re.IGNORECASE)):
+            yield f"{where}: <details> and </details> do not match; close each in its own cell."
+            continue
+        for match in _DETAILS.finditer(text):
+            folded += 1
+            if not re.match(r"\s*<summary>.+?</summary>[ \t]*\n[ \t]*\n", match["body"], re.DOTALL):
+                yield (
+                    f"{where}: a <details> must begin with <summary>…</summary> and a blank "
+                    "line, or its Markdown shows raw."
+                )
+        if _SOLUTION.search(_DETAILS.sub(" ", text)):
+            yield f"{where}: a solution that is not folded; put it into <details>…</details>."
+    if not folded:
+        yield "no solution is folded away; put each into <details><summary>Solution</summary>."
+
+
+def _byline(subject: _Subject) -> Iterator[str]:
+    first = next((cell.source for _, cell in subject.cells("markdown")), "")
+    if not first.startswith("# "):
+        yield "the first Markdown cell must begin with the title, '# …'."
+    for text, words in (
+        (f"kexue.fm/archives/{subject.article.id}", "the link to the original article"),
+        (subject.article.title_zh, "the article's Chinese title as in the catalogue"),
+    ):
+        # Full-width and plain punctuation count as the same.
+        if unicodedata.normalize("NFKC", text) not in unicodedata.normalize("NFKC", first):
+            yield f"the first Markdown cell lacks {words}; add {text} to the byline."
+
+
+def _phrases(subject: _Subject) -> Iterator[str]:
+    for index, text in subject.prose():
+        if match := _PHRASE.search(" ".join(text.split())):
+            yield f"{subject.where(index)}: “{match.group()}”; show it instead."
+
+
+def _references(subject: _Subject) -> Iterator[str]:
+    text = "\n\n".join(cell.source for _, cell in subject.cells("markdown"))
+    if not re.search(r"^#+\s+(?:\d+\.\s+)?References\b", text, re.MULTILINE):
+        yield (
+            "no section References; add one with `<!-- references: KEYS -->` and "
+            "`<!-- /references -->`, and run `kexian refresh`."
+        )
+    if text.count("<!-- references:") != len(_REFERENCES.findall(text)):
+        yield "a reference list is not closed; end it with `<!-- /references -->`."
+    for match in _REFERENCES.finditer(text):
+        try:
+            expected = references_markdown(
+                match["keys"].split(), subject.root / "book" / "references.bib"
+            )
+        except KexianError as error:
+            yield f"references: {error}"
+            continue
+        if match["body"].strip() != expected:
+            yield (
+                "the reference list is not what book/references.bib gives; run "
+                f"`kexian refresh {subject.article.id}`."
+            )
+
+
+RULES = (
+    _counts,
+    _errors,
+    _machine_paths,
+    _setting,
+    _size,
+    _lengths,
+    _parameters,
+    _exemptions,
+    _claims,
+    _figures,
+    _headline,
+    _roles,
+    _equations,
+    _solutions,
+    _byline,
+    _phrases,
+    _references,
+)

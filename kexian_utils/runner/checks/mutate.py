@@ -1,0 +1,317 @@
+"""Planted mistakes: does a wrong constant in a chapter turn the claim red that it breaks?
+
+A file of mutations lists, for one chapter, fragments of its code and what to put in their place::
+
+    [[mutation]]
+    claim = "C3"
+    find = "0.5 * L"
+    replace = "0.25 * L"
+
+Each fragment must occur exactly once in the chapter's code. For every mutation the changed cells
+run from the top in the ``smoke`` profile until a claim is missed. All runs of a chapter share one
+process, so that the framework is imported once; each has a namespace of its own, and
+``experiment.start`` sets the seeds anew. A mutation counts as caught only if the claim that it
+names is the one that is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gc
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+from kexian_utils.errors import ENVIRONMENT, FOUND, KexianError
+from kexian_utils.experiment.records import MISSED
+from kexian_utils.mime import CLAIM_MIME
+from kexian_utils.runner.execution.execute import declared_parameters, read_notebook
+
+CAUGHT = "caught"
+GREEN = "stayed green"
+OTHER_CLAIM = "missed another claim"
+EXCEPTION = "raised another exception"
+BASELINE = "baseline"
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One planted mistake.
+
+    Attributes:
+        claim: id of the claim that must turn red.
+        find: fragment of the chapter's code, which occurs exactly once.
+        replace: what to put in its place.
+    """
+
+    claim: str
+    find: str
+    replace: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one run.
+
+    Attributes:
+        claim: id of the claim that was to turn red; "baseline" for the unchanged chapter.
+        find: the fragment that was replaced.
+        replace: what stood in its place.
+        outcome: "caught", "stayed green", "missed another claim" or "raised another exception".
+            The unchanged chapter has to stay green.
+        detail: the exception's message, or nothing.
+        seconds: wall time of the run.
+    """
+
+    claim: str
+    find: str
+    replace: str
+    outcome: str
+    detail: str
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether the run ended as it must."""
+        return self.outcome == (GREEN if self.claim == BASELINE else CAUGHT)
+
+    def __str__(self) -> str:
+        if self.claim == BASELINE:
+            return f"the unchanged chapter {self.outcome}: {self.detail}".rstrip(": ")
+        change = f"`{self.find}` → `{self.replace}`"
+        return f"{self.claim}, {change}: {self.outcome} {self.detail}".rstrip()
+
+
+def read_mutations(path: Path, notebook: NotebookNode) -> list[Mutation]:
+    """Read a file of mutations and check it against the notebook.
+
+    Raises:
+        KexianError: the file is missing or no list of mutations, a fragment does not occur exactly
+            once in the code, or a replacement changes nothing.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        entries = [
+            Mutation(entry["claim"], entry["find"], entry["replace"]) for entry in table["mutation"]
+        ]
+    except FileNotFoundError as error:
+        raise KexianError(f"there is no {path.name} with planted mistakes; write it.") from error
+    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        raise KexianError(
+            f"{path.name} is no list of mutations ({error!r}); each [[mutation]] needs claim, "
+            "find and replace."
+        ) from error
+    code = "\n\0\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    for mutation in entries:
+        count = code.count(mutation.find) if mutation.find else 0
+        if count != 1:
+            raise KexianError(
+                f"{path.name}: {mutation.find!r} (for {mutation.claim}) occurs {count} times in "
+                "the chapter's code; it must occur exactly once."
+            )
+        if mutation.find == mutation.replace:
+            raise KexianError(f"{path.name}: the mutation for {mutation.claim} changes nothing.")
+    return entries
+
+
+def sources(notebook: NotebookNode, profile: str, seed: int, name: str) -> list[str]:
+    """Return the sources of the code cells, the parameters set as papermill would set them."""
+    declared_parameters(notebook, name)
+    found = []
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            source = cell.source
+            if "parameters" in cell.metadata.get("tags", ()):
+                source += f"\nprofile = {profile!r}\nseed = {seed!r}"
+            found.append(source)
+    return found
+
+
+def run_mutations(
+    notebook: Path,
+    mutations: Path,
+    *,
+    profile: str = "smoke",
+    seed: int = 0,
+    backend: str = "tensorflow",
+    timeout: float = 900,
+    baseline: bool = True,
+) -> list[Outcome]:
+    """Run a chapter unchanged and with each planted mistake, in one subprocess.
+
+    Args:
+        notebook: the chapter.
+        mutations: its file of mutations.
+        profile: profile of the runs.
+        seed: seed of the runs.
+        backend: Keras backend of the runs.
+        timeout: seconds for all runs together.
+        baseline: whether to run the unchanged chapter first. Leave it out only where something
+            else shows that the chapter is green with this profile, seed and backend.
+
+    Returns:
+        The outcome of the unchanged chapter (if it was run), then one for each mutation, in the
+        order of the file.
+
+    Raises:
+        KexianError: bad input, or the process died or took too long.
+    """
+    read_mutations(mutations, read_notebook(notebook))
+    environment = os.environ | {
+        "KERAS_BACKEND": backend,
+        "MPLBACKEND": "Agg",
+        "PYTHONUTF8": "1",
+        "PYTHONHASHSEED": "0",
+    }
+    command = [sys.executable, "-m", __spec__.name, str(notebook), str(mutations)]
+    command += ["--profile", profile, "--seed", str(seed), "--json"]
+    command += [] if baseline else ["--no-baseline"]
+    try:
+        process = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=timeout
+        )
+    except subprocess.TimeoutExpired as error:
+        done = (error.stdout or b"").decode(errors="replace").count("\n")
+        raise KexianError(
+            f"the planted mistakes of {notebook.name} took longer than {timeout:g} s, {done} runs "
+            "were done; make the smoke profile smaller or raise the time limit.",
+            ENVIRONMENT,
+        ) from error
+    lines = [line for line in process.stdout.splitlines() if line.startswith("{")]
+    if process.returncode not in (0, FOUND):
+        last = (process.stderr.strip().splitlines() or ["no message"])[-1]
+        raise KexianError(
+            f"the planted mistakes of {notebook.name} could not be run to the end: {last}",
+            ENVIRONMENT,
+        )
+    return [Outcome(**json.loads(line)) for line in lines]
+
+
+# ------------------------------------------------------------------------------ in the subprocess
+
+
+def _make_shell():
+    from IPython.core.interactiveshell import InteractiveShell
+    from traitlets.config import Config
+
+    config = Config()
+    config.HistoryManager.enabled = False
+    config.InteractiveShell.colors = "nocolor" if _ipython_9() else "NoColor"
+    return InteractiveShell.instance(config=config)
+
+
+def _ipython_9() -> bool:
+    import IPython
+
+    return IPython.version_info[0] >= 9
+
+
+def run_until_missed(shell, cells: Sequence[str]) -> tuple[str | None, BaseException | None]:
+    """Run cells in a fresh namespace until one raises.
+
+    Args:
+        shell: an IPython InteractiveShell.
+        cells: sources of the code cells.
+
+    Returns:
+        The id of the claim that was missed (None if none was), and the exception (None if none).
+    """
+    from IPython.utils.capture import capture_output
+
+    shell.reset(new_session=True)
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.clear_session()
+    gc.collect()
+    for source in cells:
+        with capture_output() as captured:
+            result = shell.run_cell(source, store_history=False)
+        error = result.error_before_exec or result.error_in_exec
+        if error is not None:
+            for output in captured.outputs:
+                record = (getattr(output, "data", None) or {}).get(CLAIM_MIME)
+                if record and record["verdict"] == MISSED:
+                    return record["claim"], error
+            return None, error
+    return None, None
+
+
+def outcomes(
+    cells: Sequence[str], mutations: Sequence[Mutation], *, baseline: bool = True
+) -> Iterator[Outcome]:
+    """Run the unchanged cells, then each mutation, and say what became of each."""
+    shell = _make_shell()
+    plans = [(Mutation(BASELINE, "", ""), list(cells))] if baseline else []
+    for mutation in mutations:
+        changed = [source.replace(mutation.find, mutation.replace) for source in cells]
+        plans.append((mutation, changed))
+    for mutation, plan in plans:
+        started = time.perf_counter()
+        claim, error = run_until_missed(shell, plan)
+        detail = ""
+        if error is None:
+            verdict = GREEN
+        elif claim == mutation.claim:
+            verdict = CAUGHT
+        elif claim:
+            verdict, detail = OTHER_CLAIM, str(error)
+        else:
+            verdict, detail = EXCEPTION, f"{type(error).__name__}: {error}"
+        detail = detail.split("\n")[0]
+        seconds = round(time.perf_counter() - started, 2)
+        yield Outcome(mutation.claim, mutation.find, mutation.replace, verdict, detail, seconds)
+        if mutation.claim == BASELINE and error is not None:
+            return  # nothing can be learnt from the others
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the mutations of one chapter; exit code 1 if one was not caught."""
+    parser = argparse.ArgumentParser(
+        prog="python -m kexian_utils.runner.checks.mutate", description=main.__doc__
+    )
+    parser.add_argument("notebook", type=Path)
+    parser.add_argument("mutations", type=Path)
+    parser.add_argument("--profile", default="smoke")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--claim", help="only the mutations of this claim")
+    parser.add_argument("--no-baseline", action="store_true", help="only the mutations")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("MPLBACKEND", "Agg")
+    try:
+        notebook = read_notebook(options.notebook)
+        cells = sources(notebook, options.profile, options.seed, options.notebook.name)
+        mutations = [
+            mutation
+            for mutation in read_mutations(options.mutations, notebook)
+            if options.claim in (None, mutation.claim)
+        ]
+    except KexianError as error:
+        print(f"kexian: {error}", file=sys.stderr)
+        return error.code
+    os.chdir(options.notebook.resolve().parent)
+    good = True
+    with contextlib.suppress(BrokenPipeError):
+        for outcome in outcomes(cells, mutations, baseline=not options.no_baseline):
+            good &= outcome.ok
+            text = json.dumps(asdict(outcome)) if options.json else _line(outcome)
+            print(text, flush=True)
+    return 0 if good else FOUND
+
+
+def _line(outcome: Outcome) -> str:
+    mark = "ok " if outcome.ok else "BAD"
+    return re.sub(r"\s*\n\s*", " ⏎ ", f"{mark} {outcome.seconds:6.1f} s  {outcome}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

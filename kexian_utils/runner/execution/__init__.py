@@ -1,0 +1,1 @@
+"""Running notebooks: kernels, several at a time, what was run before."""

@@ -1,0 +1,344 @@
+"""Executing notebooks with papermill, beside the stored ones, and keeping what was finished.
+
+A run is written under a temporary name and moved into place when it is complete, so that the
+stored notebook and earlier runs stay as they were whatever happens. papermill itself marks every
+cell of a killed run as completed: what counts here is the exception alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from kexian_utils.catalogue import Article
+from kexian_utils.errors import ENVIRONMENT, FOUND, USAGE, KexianError, from_os_error
+from kexian_utils.experiment.records import code_digest
+
+TIMEOUTS = {"smoke": 300, "default": 900, "study": 3600, "full": 6 * 3600}  # seconds per cell
+
+
+@dataclass(frozen=True)
+class Setting:
+    """With what a notebook is run: the three things that a run may vary.
+
+    Attributes:
+        profile: "smoke", "default", "study" or "full".
+        seed: from 0 to 2**32 - 1.
+        backend: "tensorflow", "jax" or "torch".
+    """
+
+    profile: str = "default"
+    seed: int = 0
+    backend: str = "tensorflow"
+
+    @property
+    def name(self) -> str:
+        """The name of the folder that holds runs with this setting."""
+        return f"{self.profile}-s{self.seed}-{self.backend}"
+
+
+COMMITTED = Setting()
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run.
+
+    Attributes:
+        path: the executed copy.
+        seconds: wall time; 0 if an earlier run was still valid and nothing was executed.
+        reused: whether that was so.
+        peak_mib: peak resident memory of the largest kernel so far, in MiB.
+    """
+
+    path: Path
+    seconds: float
+    reused: bool
+    peak_mib: float
+
+
+def build_folder(root: Path) -> Path:
+    """Where everything goes that can be rebuilt: KEXIAN_BUILD, or `_build` in the checkout."""
+    return Path(os.environ.get("KEXIAN_BUILD") or root / "_build").resolve()
+
+
+def run_path(root: Path, article: Article, setting: Setting = COMMITTED) -> Path:
+    """Where the executed copy of a chapter lies."""
+    return build_folder(root) / "runs" / setting.name / article.part / article.path.name
+
+
+def read_notebook(path: Path) -> nbformat.NotebookNode:
+    """Read and validate a notebook (KexianError if it is missing or corrupt)."""
+    if not path.is_file():
+        raise KexianError(f"there is no notebook {path.name}; `kexian new ID` starts one.")
+    try:
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+        if not notebook.cells:
+            raise ValueError("it has no cells")
+    except (ValueError, nbformat.ValidationError, AttributeError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else "no content"
+        raise KexianError(
+            f"{path.name} is corrupt ({reason}); restore it with `git checkout -- {path.name}`."
+        ) from error
+    return notebook
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A notebook as plain JSON, without the validation that `read_notebook` takes time for."""
+    with path.open(encoding="utf-8") as file:
+        notebook = json.load(file)
+    for cell in notebook["cells"]:
+        cell["source"] = "".join(cell["source"])
+    return notebook
+
+
+def declared_parameters(notebook: nbformat.NotebookNode, name: str) -> dict[str, Any]:
+    """The simple assignments of the cell tagged `parameters`.
+
+    Raises:
+        KexianError: there is no such cell, or it lacks profile or seed.
+    """
+    import ast
+
+    cells = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", ())]
+    if len(cells) != 1:
+        raise KexianError(
+            f"{name} has {len(cells) or 'no'} cells tagged `parameters`; it needs exactly one, "
+            'with profile = "default" and seed = 0 (JupyterLab: Property Inspector > Cell Tags).'
+        )
+    found = {}
+    for statement in ast.parse(cells[0].source).body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            with contextlib.suppress(ValueError):
+                found[statement.targets[0].id] = ast.literal_eval(statement.value)
+    missing = {"profile", "seed"} - found.keys()
+    if missing:
+        raise KexianError(
+            f"the parameters cell of {name} lacks {', '.join(sorted(missing))}; "
+            'write profile = "default" and seed = 0 there.'
+        )
+    return found
+
+
+@contextlib.contextmanager
+def environment(**values: str) -> Iterator[None]:
+    """Set environment variables, which kernels inherit, and put them back afterwards."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def kernel_variables(backend: str) -> dict[str, str]:
+    """The environment variables that every kernel of the project is started with."""
+    return {
+        "KERAS_BACKEND": backend,
+        "PYTHONUTF8": "1",
+        "PYTHONHASHSEED": "0",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    }
+
+
+def kernel_name() -> str:
+    """The book's own kernel, which is forked where that can be, or the usual one without it."""
+    from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+
+    from kexian_utils.runner.execution.provisioner import KERNEL
+
+    with contextlib.suppress(NoSuchKernel):
+        return KernelSpecManager().get_kernel_spec(KERNEL) and KERNEL
+    return "python3"
+
+
+def _kernel_environment(setting: Setting, variables: dict[str, str]) -> dict[str, str]:
+    environment = os.environ | kernel_variables(setting.backend) | variables
+    if setting.profile == "full" and environment.get("KEXIAN_THREADS") != "1":
+        environment["KEXIAN_FORK"] = "0"  # all threads, which a template has fixed to one
+    return environment
+
+
+def run_notebook(
+    path: Path,
+    output: Path,
+    setting: Setting = COMMITTED,
+    *,
+    parameters: dict[str, Any] | None = None,
+    timeout: float | None = None,
+    progress: bool = False,
+    variables: dict[str, str] | None = None,
+) -> RunResult:
+    """Execute one notebook and move the executed copy to `output` when it is complete.
+
+    Args:
+        path: the notebook; it is only read.
+        output: where the executed copy goes. A run that fails half-way leaves what it had as
+            `NAME.failed.ipynb` beside it, and an earlier `output` stays.
+        setting: profile, seed and backend.
+        parameters: further parameters; each must be declared in the parameters cell.
+        timeout: seconds that one cell may take; default by profile.
+        progress: show a progress bar over the cells.
+        variables: further environment variables of the kernel.
+
+    Raises:
+        KexianError: bad input, a failing cell, a dead or hanging kernel, a full disk.
+    """
+    import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    from kexian_utils.runner.execution import engine
+
+    notebook = read_notebook(path)
+    declared = declared_parameters(notebook, path.name)
+    wanted = {"profile": setting.profile, "seed": setting.seed, **(parameters or {})}
+    unknown = wanted.keys() - declared.keys()
+    if unknown:
+        raise KexianError(
+            f"{path.name} has no parameter {', '.join(sorted(unknown))}; its parameters cell "
+            f"declares {', '.join(declared)}."
+        )
+    changed = {k: v for k, v in wanted.items() if declared[k] != v}
+    timeout = timeout or TIMEOUTS[setting.profile]
+    partial = output.with_name(f".{output.stem}.part.ipynb")
+    failed = failed_path(output)
+    started = time.perf_counter()
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        papermill.execute_notebook(
+            notebook,
+            str(partial),
+            parameters=changed,
+            engine_name=engine.NAME,
+            kernel_name=kernel_name(),
+            language="python",
+            # Not papermill's `cwd`, which moves the whole process: others may run beside.
+            resources={"metadata": {"path": str(path.parent)}},
+            progress_bar={"desc": path.stem, "leave": False, "unit": "cell"} if progress else False,
+            execution_timeout=timeout,
+            env=_kernel_environment(setting, variables or {}),
+            extra_arguments=["--log-level=50"],
+        )
+        os.replace(partial, output)
+        with contextlib.suppress(OSError):
+            failed.unlink()
+    except PapermillExecutionError as error:
+        kept = _keep(partial, failed)
+        reason = f"{error.ename}: {error.evalue}".strip().splitlines()[0]
+        missed = error.ename == "ClaimMissed"
+        raise KexianError(
+            f"{path.name}, {_place(notebook, error.source)}: {reason} {kept}",
+            FOUND if missed else USAGE,
+        ) from error
+    except DeadKernelError as error:
+        raise KexianError(
+            f"{path.name}: the kernel died, most likely because the machine ran out of memory; "
+            f"close other programs or choose a smaller profile. {_keep(partial, failed)}",
+            ENVIRONMENT,
+        ) from error
+    except CellTimeoutError as error:
+        raise KexianError(
+            f"{path.name}: a cell ran longer than {timeout:g} s and was stopped; give it more "
+            f"with --timeout, or choose a smaller profile. {_keep(partial, failed)}",
+            ENVIRONMENT,
+        ) from error
+    except KeyboardInterrupt:
+        partial.unlink(missing_ok=True)
+        raise
+    except OSError as error:
+        raise from_os_error(error, output) from error
+    except RuntimeError as error:
+        raise KexianError(
+            f"{path.name}: the kernel did not start ({error}); `kexian doctor` says what is "
+            "missing.",
+            ENVIRONMENT,
+        ) from error
+    return RunResult(output, time.perf_counter() - started, False, _peak_mib())
+
+
+def _peak_mib() -> float:
+    """Peak memory of the largest kernel so far: forked ones are children of their template."""
+    from kexian_utils.runner.execution.provisioner import usage
+
+    cold = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    return max([cold, *(kernel["peak_mib"] for kernel in usage())])
+
+
+def failed_path(output: Path) -> Path:
+    """Where a run that fails half-way leaves what it had."""
+    return output.with_name(f"{output.stem}.failed.ipynb")
+
+
+def _place(notebook: nbformat.NotebookNode, source: str) -> str:
+    """Which cell has failed, by its number among the code cells as stored, and its id."""
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for number, cell in enumerate(code, start=1):
+        if cell.source == source:
+            return f"code cell {number} ({cell.get('id', 'no id')})"
+    return "the cell with the parameters"
+
+
+def _keep(partial: Path, failed: Path) -> str:
+    """Keep what a failed run had, and say where."""
+    try:
+        os.replace(partial, failed)
+    except OSError:
+        return "Nothing of the run could be kept."
+    return f"What it had is in {failed}."
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file under a temporary name and move it into place (KexianError if not)."""
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise from_os_error(error, path) from error
+
+
+def write_notebook(path: Path, notebook: nbformat.NotebookNode) -> None:
+    """Write a notebook in the form that is committed, atomically."""
+    write_text(path, nbformat.writes(notebook, version=4).rstrip("\n") + "\n")
+
+
+def with_outputs_of(
+    stored: nbformat.NotebookNode, fresh: nbformat.NotebookNode
+) -> nbformat.NotebookNode:
+    """The stored notebook with the outputs of a fresh run, without the run's own metadata.
+
+    Raises:
+        KexianError: the code of the two is not the same.
+    """
+    if code_digest(stored) != code_digest(fresh):
+        raise KexianError("the run is of another version of the notebook; run it again first.")
+    result = nbformat.from_dict(json.loads(json.dumps(stored)))
+    code = [c for c in fresh.cells if c.cell_type == "code"]
+    for cell, source in zip((c for c in result.cells if c.cell_type == "code"), code, strict=True):
+        cell.outputs, cell.execution_count = source.outputs, source.execution_count
+    result.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+            **({"kexian": stored.metadata.kexian} if "kexian" in stored.metadata else {}),
+        }
+    )
+    return result

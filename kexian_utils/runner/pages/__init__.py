@@ -1,0 +1,1 @@
+"""The pages of the book made from executed notebooks."""

@@ -1,0 +1,312 @@
+"""Building the book: stage its sources, run Jupyter Book, check what came out.
+
+Nothing is executed here. The pages show the outputs that are stored in the notebooks, or those of
+the executed copies in the build folder.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urldefrag, urlsplit
+
+from kexian_utils import catalogue as catalogues
+from kexian_utils.catalogue import Article, Catalogue
+from kexian_utils.errors import ENVIRONMENT, FOUND, KexianError, from_os_error
+from kexian_utils.runner.execution import budgets
+from kexian_utils.runner.execution.cache import finished_run
+from kexian_utils.runner.execution.execute import build_folder, read_notebook, with_outputs_of
+from kexian_utils.runner.pages import render as pages
+from kexian_utils.runner.skeleton import public_address
+
+SOURCES = ("stored", "runs")
+
+
+def build(source: str = "stored", root: Path | None = None, output: Path | None = None) -> Path:
+    """Build the book and return the path of its first page.
+
+    Args:
+        source: "stored" (the notebooks' committed outputs) or "runs" (the executed copies of the
+            build folder, where they are up to date; otherwise the stored ones).
+        root: the checkout; default: the one around the current folder.
+        output: the folder to build in; default: `_build`, or KEXIAN_BUILD.
+
+    Raises:
+        ValueError: an unknown source.
+        KexianError: a warning of the build, a broken internal link, or trouble with the disk.
+    """
+    if source not in SOURCES:
+        raise ValueError(f"source must be one of {', '.join(SOURCES)}, got {source!r}")
+    root = Path(root) if root else catalogues.project_root()
+    if root is None:
+        raise KexianError("the book is built inside a checkout of the project; change into one.")
+    folder = Path(output) if output else build_folder(root)
+    final = folder / "book"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # A folder of its own: two builds at once do not meet, and a failed one leaves no trace.
+        # Sphinx does not notice every change; a book from scratch takes seconds.
+        with tempfile.TemporaryDirectory(prefix="book-", dir=folder) as own:
+            work = Path(own)
+            stage(root, work / "source", source)
+            try:
+                html = run_jupyter_book(work / "source", work / "out")
+            finally:
+                log = work / "out" / "build.log"
+                if log.is_file():
+                    log.replace(folder / "book-build.log")
+            write_han_font(html)
+            problems = check_internal_links(html)
+            if problems:
+                raise KexianError(
+                    f"the book has {len(problems)} broken internal links:\n" + "\n".join(problems),
+                    FOUND,
+                )
+            links = "".join(f"{link}\n" for link in external_links(html))
+            (folder / "external-links.txt").write_text(links, encoding="utf-8")
+            if final.exists():
+                final.rename(work / "old")
+            html.rename(final)
+    except OSError as error:
+        raise from_os_error(error, folder) from error
+    return final / "index.html"
+
+
+# -- staging --------------------------------------------------------------------------------------
+
+
+def stage(root: Path, target: Path, source: str = "stored") -> pages.Book:
+    """Copy pages, settings and finished notebooks to `target` and write the generated parts."""
+    catalogue = catalogues.load(root)
+    chapters = tuple(_chapters(root, catalogue, source))
+    shutil.copytree(root / "book", target, ignore=shutil.ignore_patterns("__pycache__"))
+    limits = budgets.read(root) if (root / budgets.FILE).is_file() else {}
+    book = pages.Book(catalogue, chapters, target / "assets" / "gallery", limits)
+    for path in target.rglob("*.md"):
+        text = path.read_text(encoding="utf-8")
+        filled = pages.fill(text, book)
+        if filled != text:
+            path.write_text(filled, encoding="utf-8")
+    bibliography = target / "references.bib"
+    if not bibliography.is_file():
+        bibliography.write_text("", encoding="utf-8")
+    import nbformat
+
+    for chapter in chapters:
+        path = target / f"{chapter.page}.ipynb"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(chapter.notebook, path)
+    _write_settings(root, target)
+    _write_contents(root, target, book)
+    return book
+
+
+def _chapters(root: Path, catalogue: Catalogue, source: str) -> Iterator[pages.Chapter]:
+    for article in catalogue.articles:
+        path = root / article.path
+        if not path.is_file():
+            continue
+        run = finished_run(root, article) if source == "runs" else None
+        notebook = read_notebook(path)
+        if run is not None:  # its prose may be older
+            notebook = with_outputs_of(notebook, read_notebook(run))
+        if not _has_outputs(notebook):
+            # A skeleton: it stays "to come" until it has been run.
+            continue
+        study = root / article.study_path
+        yield pages.load_chapter(article, notebook, study if study.is_file() else None)
+
+
+def _has_outputs(notebook: Any) -> bool:
+    return any(cell.get("outputs") for cell in notebook["cells"])
+
+
+def _write_settings(root: Path, target: Path) -> None:
+    import yaml
+
+    settings = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
+    repository, branch = public_address(root)
+    own = settings["sphinx"]["config"]
+    own["kexian_repository"], own["kexian_branch"] = repository, branch
+    text = yaml.safe_dump(settings, allow_unicode=True, sort_keys=False)
+    (target / "_config.yml").write_text(text, encoding="utf-8")
+
+
+def _write_contents(root: Path, target: Path, book: pages.Book) -> None:
+    import yaml
+
+    contents = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
+    listed = {contents["root"]}
+    entries = [entry for part in contents["parts"] for entry in part["chapters"]]
+    for entry in entries:
+        listed.add(entry["file"])
+        part = entry["file"].removeprefix("parts/")
+        sections = [{"file": c.page} for c in book.chapters if c.article.part == part]
+        if entry["file"].startswith("parts/") and sections:
+            entry["sections"] = sections
+    # Sphinx says nothing about a page that no table of contents names.
+    written = {path.relative_to(target).with_suffix("").as_posix() for path in target.rglob("*.md")}
+    written = {name for name in written if not name.startswith(("_", "assets/"))}
+    if written != listed:
+        raise KexianError(
+            "_toc.yml and book/ disagree: "
+            + "; ".join(
+                f"{name} is {'not in _toc.yml' if name in written else 'not in book/'}"
+                for name in sorted(written ^ listed)
+            ),
+            FOUND,
+        )
+    text = yaml.safe_dump(contents, allow_unicode=True, sort_keys=False)
+    (target / "_toc.yml").write_text(text, encoding="utf-8")
+
+
+def run_jupyter_book(staged: Path, target: Path) -> Path:
+    """Run Jupyter Book with warnings as errors; return the folder of the HTML.
+
+    Raises:
+        KexianError: a warning or an error; the log's tail is in the message.
+    """
+    if importlib.util.find_spec("jupyter_book") is None:
+        raise KexianError(
+            "Jupyter Book is missing: call `make html`, or `pip install 'kexian-utils[dev]'`.",
+            ENVIRONMENT,
+        )
+    target.mkdir(parents=True, exist_ok=True)
+    command = [
+        *(sys.executable, "-c", "from jupyter_book.cli.main import main; main()"),
+        *("build", str(staged)),
+        *("--path-output", str(target), "-W", "-n", "--keep-going", "--quiet"),
+    ]
+    environment = {**os.environ, "PYTHONUTF8": "1", "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(
+        command, capture_output=True, encoding="utf-8", errors="replace", env=environment
+    )
+    log = done.stdout + done.stderr
+    (target / "build.log").write_text(log, encoding="utf-8")
+    warnings = [line for line in log.splitlines() if re.search(r"\b(WARNING|ERROR)\b", line)]
+    html = target / "_build" / "html"
+    if done.returncode or warnings or not (html / "index.html").is_file():
+        shown = warnings or log.splitlines()[-30:]
+        raise KexianError(
+            "the book was not built, because the build warned (warnings are errors here):\n"
+            + "\n".join(shown[:40])
+            + "\nThe whole log is book-build.log in the build folder.",
+            FOUND,
+        )
+    return html
+
+
+def write_han_font(html: Path) -> None:
+    """Write the Chinese font of the pages, cut down to the characters that they use.
+
+    Browsers ask for it only on a system that has no Chinese font of its own.
+    """
+    from fontTools.subset import Options, Subsetter
+    from fontTools.ttLib import TTFont
+
+    from kexian_utils.plots import cjk_font
+
+    text = "".join(path.read_text(encoding="utf-8") for path in _pages(html))
+    font = TTFont(cjk_font(), lazy=True)
+    options = Options()
+    options.layout_features = []
+    options.hinting = False
+    subsetter = Subsetter(options)
+    subsetter.populate(unicodes={ord(c) for c in set(text) if ord(c) >= 0x3000} | {0x20})
+    subsetter.subset(font)
+    font.flavor = "woff"
+    folder = html / "_static" / "fonts"
+    folder.mkdir(parents=True, exist_ok=True)
+    font.save(folder / "han.woff")
+
+
+# -- links ----------------------------------------------------------------------------------------
+
+
+class _Reader(HTMLParser):
+    """Collects the ids and the links of one page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids: set[str] = set()
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note ids, and every address that the page shows or loads."""
+        values = dict(attrs)
+        for key in ("id", "name") if tag == "a" else ("id",):
+            if values.get(key):
+                self.ids.add(str(values[key]))
+        for key in ("href", "src"):
+            if values.get(key):
+                self.links.append(str(values[key]))
+
+
+def read_page(path: Path) -> tuple[set[str], list[str]]:
+    """The ids and the links of an HTML page."""
+    reader = _Reader()
+    reader.feed(path.read_text(encoding="utf-8"))
+    return reader.ids, reader.links
+
+
+def _pages(html: Path) -> Iterator[Path]:
+    for path in sorted(html.rglob("*.html")):
+        if not {"_static", "_sources"} & set(path.relative_to(html).parts):
+            yield path
+
+
+def check_internal_links(html: Path) -> list[str]:
+    """Every link of the book to a page, file or place of the book that does not exist."""
+    read = {path.resolve(): read_page(path) for path in _pages(html)}
+    problems = []
+    for path, (own, links) in read.items():
+        here = path.relative_to(html.resolve())
+        for link in dict.fromkeys(links):
+            address, fragment = urldefrag(link)
+            if urlsplit(address).scheme or address.startswith("//"):
+                continue
+            place = unquote(urlsplit(address).path)
+            target = (path.parent / place).resolve() if place else path
+            if target.is_dir():
+                target = target / "index.html"
+            if not target.is_file():
+                problems.append(f"{here}: {link} (no such file)")
+            elif fragment and target.suffix == ".html":
+                ids = own if target == path else read.get(target, (set(), []))[0]
+                if unquote(fragment) not in ids:
+                    problems.append(f"{here}: {link} (no such place)")
+    return problems
+
+
+def external_links(html: Path) -> list[str]:
+    """All addresses of other hosts to which the book links, sorted: for a weekly check."""
+    found = set()
+    for path in _pages(html):
+        for link in read_page(path)[1]:
+            if urlsplit(link).scheme in ("http", "https"):
+                found.add(urldefrag(link)[0])
+    return sorted(found)
+
+
+def page_weight(html: Path, page: str) -> int:
+    """Bytes of a page and of the pictures that only it shows, without the shared assets."""
+    path = html / page
+    total = path.stat().st_size
+    for link in set(read_page(path)[1]):
+        if "_images/" in link:
+            total += (path.parent / urldefrag(link)[0]).resolve().stat().st_size
+    return total
+
+
+def chapters_of(root: Path) -> list[Article]:
+    """The articles whose notebooks are finished, in the catalogue's order."""
+    return [chapter.article for chapter in _chapters(root, catalogues.load(root), "stored")]

@@ -1,0 +1,151 @@
+"""How the book shows the project's own kinds of output.
+
+Found by MyST-NB through the entry point `myst_nb.mime_renderers`. A claim becomes a line with its
+verdict, to which the ledger links; a picture gets the alternative text that the notebook recorded
+with it; records that only programs read show nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+from kexian_utils.mime import CLAIM_MIME, FIGURE_MIME, HEADLINE_MIME, RUN_MIME
+
+if TYPE_CHECKING:
+    from docutils.nodes import Element
+    from myst_nb.core.render import MimeData, NbElementRenderer
+
+_SILENT = {RUN_MIME, FIGURE_MIME, HEADLINE_MIME}
+
+
+def claim_anchor(claim: str) -> str:
+    """The id of a claim's place in its chapter: "claim-c3" for "C3"."""
+    return f"claim-{claim.lower()}"
+
+
+def verdict_class(verdict: str) -> str:
+    """The CSS class of a verdict: "kexian-not-run" for "not run"."""
+    return f"kexian-{verdict.replace(' ', '-')}"
+
+
+class KexianMimeRenderer:
+    """MyST-NB's plugin interface: `handle_mime` returns nodes, or None to let others render."""
+
+    # Before text/plain, so that a claim's line replaces the plain one.
+    mime_priority_overrides = [("html", CLAIM_MIME, 5)]
+
+    @staticmethod
+    def handle_mime(
+        renderer: NbElementRenderer, data: MimeData, inline: bool
+    ) -> list[Element] | None:
+        """Render one part of an output; see MyST-NB for the arguments."""
+        if data.mime_type in _SILENT:
+            return []
+        if inline:
+            return None
+        if data.mime_type == CLAIM_MIME:
+            record = data.content
+            return _claim(renderer, data, json.loads(record) if isinstance(record, str) else record)
+        if data.mime_type == "image/png":
+            return _image(renderer, data)
+        return None
+
+
+def _image(renderer: NbElementRenderer, data: MimeData) -> list[Element]:
+    images = renderer.render_image(data)
+    alt = data.output_metadata.get("image/png", {}).get("alt")
+    small = webp(base64.b64decode(data.content))
+    for image in images:
+        if alt:
+            image["alt"] = alt
+        if small is not None:
+            name = f"{hashlib.sha256(small).hexdigest()}.webp"
+            image["uri"] = renderer.write_file([name], small, overwrite=False, exists_ok=True)
+    return images
+
+
+def webp(png: bytes) -> bytes | None:
+    """The same picture, pixel for pixel, as WebP: half the weight. None if it is not smaller."""
+    from PIL import Image
+
+    picture = Image.open(io.BytesIO(png))
+    if picture.mode == "RGBA" and picture.getextrema()[3] == (255, 255):
+        picture = picture.convert("RGB")
+    buffer = io.BytesIO()
+    picture.save(buffer, "WEBP", lossless=True, quality=60, method=4)
+    return buffer.getvalue() if buffer.tell() < len(png) else None
+
+
+def _claim(renderer: NbElementRenderer, data: MimeData, record: dict[str, Any]) -> list[Element]:
+    from docutils import nodes
+
+    verdict = record["verdict"]
+    box = nodes.container(
+        ids=[claim_anchor(record["claim"])], classes=["kexian-claim", verdict_class(verdict)]
+    )
+    head = nodes.paragraph(classes=["kexian-claim-head"])
+    head += nodes.strong(text=record["claim"])
+    head += nodes.Text(" ")
+    head += nodes.inline(text=verdict, classes=["kexian-verdict", verdict_class(verdict)])
+    head += nodes.Text(" ")
+    kind = record["kind"] + (f", {record['equation']}" if record.get("equation") else "")
+    head += nodes.inline(text=kind, classes=["kexian-kind"])
+    box += head
+    box += _markdown(renderer, data, record["sentence"])
+    box += _facts(_line("Measured:", ""), record["measured"])
+    study = record.get("study")
+    if study:
+        line = nodes.paragraph(classes=["kexian-claim-facts"])
+        line += nodes.Text(f"Study of {study['date'][:10]}: ")
+        line += nodes.inline(
+            text=study["verdict"], classes=["kexian-verdict", verdict_class(study["verdict"])]
+        )
+        box += _facts(line, study["measured"])
+    if verdict == "not run" and not study:
+        box += _line("", f"Decided from the {record['needs']} profile on.")
+    if record.get("note"):
+        label = "Source: " if verdict == "quoted" else "Note: "
+        box += _markdown(renderer, data, label + record["note"], "kexian-claim-facts")
+    return [box]
+
+
+def _facts(label: Element, parts: list[dict[str, Any]]) -> list[Element]:
+    """A line that begins with the label, and what was measured: in it if it is one thing."""
+    from docutils import nodes
+
+    if len(parts) == 1:
+        label += nodes.Text(f" {_fact(parts[0])}")
+    if len(parts) < 2:
+        return [label] if parts else []
+    items = nodes.bullet_list(classes=["kexian-facts"])
+    items += [nodes.list_item("", _line("", _fact(part))) for part in parts]
+    return [label, items]
+
+
+def _fact(part: dict[str, Any]) -> str:
+    name = "" if part["name"] == "value" else f"{part['name']}: "
+    required = "" if part["text"] == part["criterion"] else f" (required: {part['criterion']})"
+    return f"{name}{part['text']}{required}"
+
+
+def _line(label: str, text: str) -> Element:
+    from docutils import nodes
+
+    return nodes.paragraph("", label + text, classes=["kexian-claim-facts"])
+
+
+def _markdown(
+    renderer: NbElementRenderer, data: MimeData, text: str, name: str = "kexian-claim-sentence"
+) -> list[Element]:
+    """Render one line of Markdown, formulas included, with MyST-NB's own parser."""
+    from myst_nb.core.render import MimeData
+
+    source = MimeData("text/markdown", text, cell_metadata=data.cell_metadata, line=data.line)
+    found = renderer.render_markdown(source)
+    for node in found:
+        node["classes"] = [*node.get("classes", []), name]
+    return found

@@ -1,0 +1,98 @@
+"""The reference list of a chapter, generated from the book's bibliography."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from kexian_utils.errors import KexianError
+
+# Fields that may say where a work appeared, the first that is there counts.
+VENUE_FIELDS = ("journal", "booktitle", "publisher", "howpublished", "school", "institution")
+
+
+@cache
+def _read(path: Path, stamp: int) -> Any:
+    from pybtex.database import PybtexError, parse_file
+
+    try:
+        return parse_file(str(path), bib_format="bibtex", encoding="utf-8")
+    except PybtexError as error:
+        raise KexianError(f"{path.name} cannot be read: {error}; correct the entry.") from error
+
+
+def references_markdown(keys: Sequence[str], bib_path: Path) -> str:
+    """Return the reference list as Markdown, one line per work, in the order of ``keys``.
+
+    A line reads ``- Author, Author (YEAR). *Title*. Venue. [link](url)``; the venue is left out
+    where the entry has none, and so is the link.
+
+    Args:
+        keys: BibTeX keys, each once.
+        bib_path: the bibliography.
+
+    Raises:
+        KexianError: the bibliography is missing or unreadable, a key is unknown or doubled, or an
+            entry lacks its title, year or authors.
+    """
+    if not bib_path.is_file():
+        raise KexianError(f"the bibliography {bib_path.name} is missing; restore it with git.")
+    doubled = sorted({key for key in keys if list(keys).count(key) > 1})
+    if doubled:
+        raise KexianError(f"reference keys listed twice: {', '.join(doubled)}; drop one.")
+    entries = _read(bib_path, bib_path.stat().st_mtime_ns).entries
+    unknown = [key for key in keys if key not in entries]
+    if unknown:
+        raise KexianError(
+            f"{bib_path.name} has no entry {', '.join(unknown)}; add it there or correct the key."
+        )
+    return "\n".join(_line(key, entries[key]) for key in keys)
+
+
+def _line(key: str, entry: Any) -> str:
+    people = entry.persons.get("author") or entry.persons.get("editor") or []
+    fields = entry.fields
+    missing = [name for name in ("title", "year") if not fields.get(name)]
+    if missing or not people:
+        lacking = ", ".join(missing + ([] if people else ["author"]))
+        raise KexianError(f"the bibliography's entry {key} lacks {lacking}; add it.")
+    authors = ", ".join(_name(person) for person in people)
+    line = f"- {authors} ({fields['year']}). *{_plain(fields['title'])}*."
+    venue = next((_plain(fields[name]) for name in VENUE_FIELDS if fields.get(name)), "")
+    if fields.get("eprint") and "arxiv" not in venue.lower():
+        venue = f"{venue}, arXiv {fields['eprint']}" if venue else f"arXiv {fields['eprint']}"
+    if venue:
+        line += f" {venue}."
+    link = _link(fields)
+    return f"{line} [link]({link})" if link else line
+
+
+def _name(person: Any) -> str:
+    given = [*person.first_names, *person.middle_names]
+    parts = [*given, *person.prelast_names, *person.last_names, *person.lineage_names]
+    return _plain(" ".join(parts))
+
+
+def _link(fields: Any) -> str:
+    if fields.get("url"):
+        return fields["url"].replace("\\_", "_").replace("\\%", "%")
+    if fields.get("doi"):
+        return f"https://doi.org/{fields['doi']}"
+    if fields.get("eprint"):
+        return f"https://arxiv.org/abs/{fields['eprint']}"
+    return ""
+
+
+def _plain(text: str) -> str:
+    """Turn BibTeX's markup (accents, braces) into Unicode, leaving formulas as they are."""
+    from pybtex.richtext import Text
+
+    parts = re.split(r"(\$[^$]*\$)", text)
+    # from_latex drops white space at the ends, so letters stand guard there.
+    plain = [
+        part if part.startswith("$") else str(Text.from_latex(f"x{part}x"))[1:-1] for part in parts
+    ]
+    return " ".join("".join(plain).replace("\xa0", " ").split())

@@ -1,0 +1,202 @@
+"""Starting a chapter, and what the project generates inside notebooks."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import nbformat
+
+from kexian_utils.catalogue import Article
+from kexian_utils.errors import KexianError
+from kexian_utils.runner.execution.execute import read_notebook, write_notebook, write_text
+
+COLAB_TAG = "colab-install"
+PROFILE_TABLE = """\
+sizes = exp.sizes(
+    {
+        "smoke": dict(seeds=1, steps=10),
+        "default": dict(seeds=3, steps=100),
+        "full": dict(seeds=3, steps=10_000),
+    }
+)"""
+
+
+def public_address(root: Path) -> tuple[str, str]:
+    """The project's public repository and branch, from `[tool.kexian]` of pyproject.toml.
+
+    Returns:
+        The address as "https://github.com/OWNER/NAME", empty when it is not set, and the branch.
+
+    Raises:
+        KexianError: it is set, but not to such an address.
+    """
+    settings = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    table = settings.get("tool", {}).get("kexian", {})
+    address = table.get("repository", "").rstrip("/")
+    if address and not re.fullmatch(r"https://github\.com/[\w.-]+/[\w.-]+", address):
+        raise KexianError(
+            f"[tool.kexian] repository = {address!r} in pyproject.toml is not of the form "
+            "https://github.com/OWNER/NAME; correct it, or leave it empty for no launch buttons."
+        )
+    return address, table.get("branch", "main")
+
+
+def colab_cell(address: str, branch: str) -> str:
+    """The source of the cell that installs the helpers on Colab and does nothing elsewhere."""
+    source = f"kexian-utils @ git+{address}@{branch}" if address else ""
+    return f'''\
+# On Colab this installs the book's helpers; anywhere else it does nothing.
+import importlib.util
+import os
+import subprocess
+import sys
+
+if "COLAB_RELEASE_TAG" in os.environ and importlib.util.find_spec("kexian_utils") is None:
+    source = os.environ.get("KEXIAN_INSTALL", "{source}")
+    if not source:
+        raise SystemExit("Set KEXIAN_INSTALL to the address or the wheel of kexian-utils first.")
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", source], check=True)'''
+
+
+def _markdown(text: str) -> nbformat.NotebookNode:
+    return nbformat.v4.new_markdown_cell(text)
+
+
+def _code(text: str, *tags: str) -> nbformat.NotebookNode:
+    return nbformat.v4.new_code_cell(text, metadata={"tags": list(tags)} if tags else {})
+
+
+def skeleton(article: Article, address: str, branch: str) -> nbformat.NotebookNode:
+    """An empty chapter in the book's anatomy, with one undecided check for each claim."""
+    claims = [
+        cell
+        for claim in article.claims
+        for cell in (
+            _markdown(f"**{claim}.** TODO: the statement, and how the next cell decides it."),
+            _code(
+                f'exp.check(\n    "{claim}",\n    float("nan"),  # TODO: measure it\n'
+                "    experiment.at_most(0.0),  # TODO: a criterion that a mistake would miss\n"
+                '    sentence="TODO",\n    kind="theorem",\n)'
+            ),
+        )
+    ]
+    cells = [
+        _markdown(
+            f"# {article.title}\n\n"
+            f"*An executable companion to* [{article.title_zh}]({article.url}), by Su Jianlin "
+            f"(苏剑林), {article.date}. *The text here is our own.*\n\n"
+            "TODO: what the reader will be able to do, what to know first, and how long it runs."
+        ),
+        _code('profile = "default"\nseed = 0', "parameters"),
+        _code(colab_cell(address, branch), COLAB_TAG),
+        _code(
+            "from kexian_utils import experiment, plots\n\n"
+            f"exp = experiment.start({article.id}, profile=profile, seed=seed)\n{PROFILE_TABLE}"
+        ),
+        _code("exp.headline()"),
+        _markdown("## The question\n\nTODO"),
+        _markdown("## Derivation\n\nTODO: every step; each important equation has a check below."),
+        _markdown("## Experiments\n\nTODO"),
+        *claims,
+        _markdown("## At full size\n\nTODO"),
+        _markdown("## What to remember\n\nTODO"),
+        _markdown("## Where the article errs or has aged\n\nTODO"),
+        _markdown(
+            "## Exercises\n\n**1.** TODO\n\n<details><summary>Solution</summary>\n\nTODO\n\n"
+            "</details>"
+        ),
+        _markdown(
+            f"## References\n\n<!-- references: {bibliography_key(article)} -->\n"
+            "<!-- /references -->"
+        ),
+        _markdown("## The claims of this chapter"),
+        _code('exp.headline("**TODO: the measured headline.**")\nexp.finish()'),
+    ]
+    for number, cell in enumerate(cells):
+        cell["id"] = f"cell-{number:02d}"
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    notebook.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        }
+    )
+    return notebook
+
+
+def bibliography_key(article: Article) -> str:
+    """The key of the article itself in book/references.bib."""
+    return f"kexue{article.id}"
+
+
+def bibliography_entry(article: Article) -> str:
+    """The BibTeX entry of the article itself."""
+    return (
+        f"@misc{{{bibliography_key(article)},\n"
+        "  author = {Su, Jianlin},\n"
+        f"  title = {{{article.title_zh}}},\n"
+        f"  note = {{{article.title}}},\n"
+        "  howpublished = {Scientific Spaces},\n"
+        f"  year = {{{article.date.year}}},\n"
+        f"  url = {{{article.url}}},\n}}\n"
+    )
+
+
+def write_chapter(root: Path, article: Article) -> list[str]:
+    """Write a chapter's skeleton and its bibliography entry; the build finds it by the catalogue.
+
+    Returns:
+        What was done, and what to do next, one line each.
+
+    Raises:
+        KexianError: the chapter exists already; nothing is changed then.
+    """
+    path = root / article.path
+    if path.exists():
+        raise KexianError(f"{article.path} exists already; edit it, or delete it first.")
+    write_notebook(path, skeleton(article, *public_address(root)))
+    done = [f"wrote {article.path}: {len(article.claims)} claims to decide"]
+    bibliography = root / "book" / "references.bib"
+    entries = bibliography.read_text(encoding="utf-8") if bibliography.is_file() else ""
+    if f"{{{bibliography_key(article)}," not in entries:
+        write_text(bibliography, f"{entries.rstrip()}\n\n{bibliography_entry(article)}".lstrip())
+        done.append(f"added {bibliography_key(article)} to book/references.bib")
+    done.append(f"next: make lab, then `kexian check {article.id}` and `kexian doctor --notebooks`")
+    return done
+
+
+_REFERENCES = re.compile(
+    r"<!-- references: (?P<keys>[^>]*?) -->\n.*?(?=<!-- /references -->)", re.DOTALL
+)
+
+
+def refresh_notebook(root: Path, path: Path) -> bool:
+    """Rewrite the generated places of a notebook: its reference list and its Colab cell.
+
+    Returns:
+        Whether anything changed.
+    """
+    from kexian_utils.runner.pages.references import references_markdown
+
+    notebook = read_notebook(path)
+    before = json.dumps(notebook)
+    source = colab_cell(*public_address(root))
+    for cell in notebook.cells:
+        if COLAB_TAG in cell.metadata.get("tags", ()):
+            cell.source = source
+        elif cell.cell_type == "markdown":
+            cell.source = _REFERENCES.sub(
+                lambda match: (
+                    f"<!-- references: {match['keys']} -->\n"
+                    + references_markdown(match["keys"].split(), root / "book" / "references.bib")
+                    + "\n"
+                ),
+                cell.source,
+            )
+    changed = json.dumps(notebook) != before
+    if changed:
+        write_notebook(path, notebook)
+    return changed

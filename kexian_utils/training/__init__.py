@@ -1,0 +1,1 @@
+"""What trains: stacks of seeds, gradient accumulation, resumable state, precision."""
