@@ -138,17 +138,17 @@ def claims(root: Root, names: tuple[str, ...], verdict: str | None, as_json: boo
     known = root.catalogue
     chosen = {a.id: a for name in names or ("all",) for a in known.select(name)}
     recorded = ledger.entries(root.path, chosen.values())
-    found = [e for e in recorded if verdict in (None, *ledger.verdicts(e.record))]
+    found = [e for e in recorded if verdict in (None, *e.record.verdicts)]
     if as_json:
-        click.echo(json.dumps([e.record for e in found], ensure_ascii=False, indent=1))
+        click.echo(json.dumps([e.record.to_json() for e in found], ensure_ascii=False, indent=1))
         return
     for e in found:
         record = e.record
         click.echo(
-            f"{e.article.id} {record['claim']:<4} {ledger.verdict_text(record)} "
-            f"[{record['kind']}] {record['sentence']}"
+            f"{e.article.id} {record.claim:<4} {record.verdict_text()} "
+            f"[{record.kind}] {record.sentence}"
         )
-        if measured := ledger.measured_text(record):
+        if measured := record.measured_text():
             click.echo(f"          {measured}")
     click.echo(ledger.summary(known, recorded))
 

@@ -5,17 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from kexian_utils.mime import CLAIM_MIME, RUN_MIME
-
-KINDS = ("theorem", "approximation", "empirical", "advice", "erratum")
-VERDICTS = ("holds", "refuted", "not shown", "quoted", "not run")
-MISSED = "missed"  # what a failing check leaves behind; never in a stored notebook
 
 _PACKAGES = (
     *("tensorflow", "keras", "keras-hub", "jax", "torch"),
@@ -133,30 +129,3 @@ def read_study(path: Path) -> dict[str, Any]:
             "`kexian run ID --profile study --record`."
         ) from error
     return record
-
-
-def claims_markdown(claims: Iterable[dict[str, Any]]) -> str:
-    """The claims as a Markdown table, in the order in which they are given.
-
-    Three columns, so that it can be read on a phone.
-    """
-    rows = ["| claim | statement | verdict, measured (required) |", "|:--|:--|:--|"]
-    for claim in claims:
-        verdict = f"**{claim['verdict']}**"
-        parts, study = claim["measured"], claim.get("study")
-        if study:
-            verdict = f"{verdict} here; **{study['verdict']}** in the study of {study['date'][:10]}"
-            parts = study["measured"]
-        lines = [_measured_line(part, len(parts) > 1) for part in parts]
-        cells = (
-            f"{claim['claim']}<br>{claim['kind']}",
-            claim["sentence"],
-            "<br>".join([verdict, *lines]),
-        )
-        rows.append("| " + " | ".join(cells) + " |")
-    return "\n".join(rows)
-
-
-def _measured_line(part: dict[str, Any], named: bool) -> str:
-    shown = f"{part['name']}: {part['text']}" if named else part["text"]
-    return shown if part["text"] == part["criterion"] else f"{shown} ({part['criterion']})"

@@ -8,6 +8,7 @@ import random
 import time
 import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,14 @@ from kexian_utils import catalogue, mime
 from kexian_utils.catalogue import PROFILES, Article
 from kexian_utils.experiment import backend as backends
 from kexian_utils.experiment import records
+from kexian_utils.experiment.claims import (
+    KINDS,
+    MISSED,
+    ClaimRecord,
+    StudyVerdict,
+    claims_markdown,
+    equations,
+)
 from kexian_utils.experiment.criteria import Criterion, measurements
 
 
@@ -87,7 +96,7 @@ class Experiment:
         self.backend = backend
         self.threads = threads
         self._study = study
-        self._claims: dict[str, dict[str, Any]] = {}
+        self._claims: dict[str, ClaimRecord] = {}
         self._headline: tuple[Any, str] | None = None
         self._started = (records.now(), time.perf_counter(), time.process_time())
 
@@ -182,36 +191,25 @@ class Experiment:
             raise ValueError(f"verdict must be holds, refuted or not shown, got {verdict!r}")
         decided_at_once = kind in ("theorem", "approximation", "erratum")
         needs = check_profile(needs or ("smoke" if decided_at_once else "default"))
-        record = {
-            "schema": 1,
-            "article": self.article.id,
-            "claim": claim,
-            "sentence": sentence,
-            "kind": kind,
-            "verdict": "not run",
-            "equation": equation,
-            "note": note,
-            "needs": needs,
-            "profile": self.profile,
-            "seed": self.seed,
-            "backend": self.backend,
-            "measured": [],
-            "study": None,
-        }
+        record = self._claim(claim, sentence, kind, needs=needs, equation=equation, note=note)
         if not self.reaches(needs):
-            record["study"] = self._from_study(claim)
-            return self._leave(record, f"needs the {needs} profile")
+            self._leave(
+                replace(record, study=self._from_study(claim)), f"needs the {needs} profile"
+            )
+            return
         value = measured() if callable(measured) else measured
         parts = measurements(value, criterion, digits)
-        missed = [part for part in parts if not part.met]
-        record["measured"] = [part.record() for part in parts]
-        record["verdict"] = records.MISSED if missed else verdict
-        text = "; ".join(_words(part.name, part.text, part.criterion.text) for part in parts)
-        self._leave(record, text)
+        missed = any(not part.met for part in parts)
+        record = replace(
+            record,
+            measured=tuple(part.record() for part in parts),
+            verdict=MISSED if missed else verdict,
+        )
+        self._leave(record)
         if missed:
+            wrong = replace(record, measured=tuple(p.record() for p in parts if not p.met))
             raise ClaimMissed(
-                f"{claim} of article {self.article.id} is missed: "
-                + "; ".join(_words(part.name, part.text, part.criterion.text) for part in missed)
+                f"{claim} of article {self.article.id} is missed: {equations(wrong.facts)}"
             )
 
     def quote(self, claim: str, *, sentence: str, kind: str, source: str) -> None:
@@ -219,24 +217,25 @@ class Experiment:
         self._validate(claim, sentence, kind)
         if not source.strip():
             raise ValueError(f"{claim}: a quoted claim needs its source")
-        self._leave(
-            {
-                "schema": 1,
-                "article": self.article.id,
-                "claim": claim,
-                "sentence": sentence,
-                "kind": kind,
-                "verdict": "quoted",
-                "equation": "",
-                "note": source,
-                "needs": "smoke",
-                "profile": self.profile,
-                "seed": self.seed,
-                "backend": self.backend,
-                "measured": [],
-                "study": None,
-            },
-            source,
+        record = self._claim(claim, sentence, kind, needs="smoke", note=source)
+        self._leave(replace(record, verdict="quoted"), source)
+
+    def _claim(
+        self, claim: str, sentence: str, kind: str, *, needs: str, note: str, equation: str = ""
+    ) -> ClaimRecord:
+        """A claim that nothing has been decided of."""
+        return ClaimRecord(
+            article=self.article.id,
+            claim=claim,
+            sentence=sentence,
+            kind=kind,
+            verdict="not run",
+            equation=equation,
+            note=note,
+            needs=needs,
+            profile=self.profile,
+            seed=self.seed,
+            backend=self.backend,
         )
 
     def _validate(self, claim: str, sentence: str, kind: str) -> None:
@@ -246,43 +245,28 @@ class Experiment:
                 f"its claims are {', '.join(self.article.claims)}"
             )
         # The same sentence again is a cell that was run again; another one is a second claim.
-        if claim in self._claims and self._claims[claim]["sentence"] != sentence:
+        if claim in self._claims and self._claims[claim].sentence != sentence:
             raise ValueError(
                 f"{claim} is already decided by another cell, which says "
-                f"{self._claims[claim]['sentence']!r}; decide each claim in one place."
+                f"{self._claims[claim].sentence!r}; decide each claim in one place."
             )
-        if kind not in records.KINDS:
-            raise ValueError(f"kind must be one of {', '.join(records.KINDS)}, got {kind!r}")
+        if kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
         if not sentence.strip() or "|" in sentence or "\n" in sentence:
             raise ValueError(
                 f"{claim}: `sentence` must be one line of text without '|' "
                 "(write \\vert in formulas)"
             )
 
-    def _from_study(self, claim: str) -> dict[str, Any] | None:
+    def _from_study(self, claim: str) -> StudyVerdict | None:
         for record in (self._study or {}).get("claims", ()):
             if record["claim"] == claim:
-                return {
-                    "verdict": record["verdict"],
-                    "date": self._study["date"],
-                    "seed": self._study["seed"],
-                    "backend": self._study["backend"],
-                    "measured": [
-                        {key: part[key] for key in ("name", "text", "criterion")}
-                        for part in record["measured"]
-                    ],
-                }
+                return ClaimRecord.from_json(record).as_study(self._study["date"])
         return None
 
-    def _leave(self, record: dict[str, Any], text: str) -> None:
-        self._claims[record["claim"]] = record
-        line = f"{record['claim']} {record['verdict']} [{record['kind']}] {text}"
-        if record["study"]:
-            study = record["study"]
-            line += f"; {study['verdict']} in the study of {study['date'][:10]}: " + "; ".join(
-                _words(part["name"], part["text"], part["criterion"]) for part in study["measured"]
-            )
-        _show({mime.CLAIM_MIME: record}, line)
+    def _leave(self, record: ClaimRecord, instead: str = "") -> None:
+        self._claims[record.claim] = record
+        _show({mime.CLAIM_MIME: record.to_json()}, record.line(instead))
 
     # -- headline and end -------------------------------------------------------------------
 
@@ -327,7 +311,7 @@ class Experiment:
                 "exp.headline('…') with the measured sentence."
             )
         ordered = [self._claims[claim] for claim in self.article.claims]
-        table = records.claims_markdown(ordered)
+        table = claims_markdown(ordered)
         if self._headline is not None:
             table = f"{self._headline[1]}\n\n{table}"
         _show({"text/markdown": table}, table)
@@ -355,11 +339,6 @@ class Experiment:
             f"backend {self.backend} · {count}"
         )
         _show({mime.RUN_MIME: record}, line if phase == "start" else "The run is complete.")
-
-
-def _words(name: str, text: str, criterion: str) -> str:
-    shown = text if name == "value" else f"{name} = {text}"
-    return shown if text == criterion else f"{shown} ({criterion})"
 
 
 def _threads(profile: str, threads: int | None) -> int:

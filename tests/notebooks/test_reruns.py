@@ -21,7 +21,8 @@ from project_notebooks import (
 
 from kexian_utils.catalogue import PROFILES
 from kexian_utils.errors import KexianError
-from kexian_utils.experiment.records import VERDICTS, code_digest, outputs, read_study
+from kexian_utils.experiment.claims import VERDICTS
+from kexian_utils.experiment.records import code_digest, outputs, read_study
 from kexian_utils.mime import CLAIM_MIME, RUN_MIME
 from kexian_utils.runner.checks.compare import compare_notebooks, render_differences
 from kexian_utils.runner.execution import budgets

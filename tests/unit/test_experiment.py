@@ -8,8 +8,8 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
-from kexian_utils import experiment
-from kexian_utils.experiment import criteria, records
+from kexian_utils import experiment, mime
+from kexian_utils.experiment import claims, criteria
 
 ARTICLE = 7533  # nine claims
 
@@ -57,10 +57,10 @@ def captured(mime, call):
 )
 def test_each_criterion_accepts_and_rejects(exp, criterion, good, bad):
     check(exp, good, criterion)
-    assert exp._claims["C1"]["verdict"] == "holds"
+    assert exp._claims["C1"].verdict == "holds"
     with pytest.raises(experiment.ClaimMissed, match="C2 of article 7533 is missed"):
         check(exp, bad, criterion, claim="C2")
-    assert exp._claims["C2"]["verdict"] == records.MISSED
+    assert exp._claims["C2"].verdict == claims.MISSED
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -121,7 +121,7 @@ def test_wrong_measurements_are_named(exp, measured, criterion, error, message):
 
 def test_a_record_holds_what_ledger_and_regression_need(exp, shell):
     (record,) = captured(
-        records.CLAIM_MIME,
+        mime.CLAIM_MIME,
         lambda: check(
             exp,
             {"ratio": 14.97123456789, "error": 1e-14},
@@ -142,7 +142,7 @@ def test_a_missed_claim_leaves_its_record_before_it_raises(exp, shell):
         with pytest.raises(experiment.ClaimMissed):
             check(exp, 3.0)
 
-    (record,) = captured(records.CLAIM_MIME, call)
+    (record,) = captured(mime.CLAIM_MIME, call)
     assert record["verdict"] == "missed"
     assert record["measured"][0]["value"] == 3.0
 
@@ -150,7 +150,7 @@ def test_a_missed_claim_leaves_its_record_before_it_raises(exp, shell):
 def test_the_verdict_is_what_meeting_the_criterion_means(exp):
     check(exp, 1.0, verdict="refuted", claim="C1", kind="empirical")
     check(exp, 1.0, verdict="not shown", claim="C2", kind="empirical")
-    assert [exp._claims[c]["verdict"] for c in ("C1", "C2")] == ["refuted", "not shown"]
+    assert [exp._claims[c].verdict for c in ("C1", "C2")] == ["refuted", "not shown"]
     with pytest.raises(experiment.ClaimMissed):
         check(exp, 3.0, verdict="refuted", claim="C3")
 
@@ -168,15 +168,15 @@ def test_smoke_decides_theorems_and_leaves_empirical_claims_not_run():
     check(exp, None, kind="advice", claim="C3")
     with pytest.raises(experiment.ClaimMissed):
         check(exp, 3.0, kind="erratum", claim="C4")
-    assert [exp._claims[c]["verdict"] for c in ("C1", "C2", "C3")] == ["holds"] + ["not run"] * 2
+    assert [exp._claims[c].verdict for c in ("C1", "C2", "C3")] == ["holds"] + ["not run"] * 2
 
 
 def test_needs_moves_the_decision_to_a_larger_profile(exp):
     check(exp, None, kind="empirical", needs="study")
-    assert exp._claims["C1"]["verdict"] == "not run"
+    assert exp._claims["C1"].verdict == "not run"
     study = experiment.start(ARTICLE, profile="study", keras=False)
     check(study, lambda: 1.0, kind="empirical", needs="study")
-    assert study._claims["C1"]["verdict"] == "holds"
+    assert study._claims["C1"].verdict == "holds"
 
 
 @pytest.mark.parametrize(
@@ -203,14 +203,14 @@ def test_a_cell_may_be_run_again_but_a_claim_has_one_place(exp):
         check(exp, 3.0)
     check(exp, 1.0)
     check(exp, 1.5)
-    assert exp._claims["C1"]["measured"][0]["value"] == 1.5
+    assert exp._claims["C1"].measured[0]["value"] == 1.5
     with pytest.raises(ValueError, match="already decided by another cell"):
         exp.check("C1", 1.0, experiment.at_most(2), sentence="Another.", kind="theorem")
 
 
 def test_quoted_claims_need_a_source(exp):
     exp.quote("C1", sentence="Somebody measured 3.", kind="empirical", source="A paper, 2018")
-    assert exp._claims["C1"]["verdict"] == "quoted"
+    assert exp._claims["C1"].verdict == "quoted"
     with pytest.raises(ValueError, match="source"):
         exp.quote("C2", sentence="Somebody measured 3.", kind="empirical", source=" ")
 
@@ -235,6 +235,10 @@ def test_finish_demands_every_claim_and_the_headline(exp, shell):
 def test_the_study_is_shown_as_dated_where_a_claim_is_not_run(exp, shell, tmp_path, monkeypatch):
     part = {"name": "loss", "value": 0.1, "text": "0.1", "criterion": "at most 2"}
     other = {"name": "gain", "value": 3.0, "text": "3", "criterion": "at least 1"}
+    decided = claims.ClaimRecord(
+        *("7533", "C1", "A sentence.", "empirical", "holds", "", "", "study"),
+        *("study", 0, "tensorflow", (part, other)),
+    )
     study = {
         "schema": 1,
         "article": "7533",
@@ -242,17 +246,15 @@ def test_the_study_is_shown_as_dated_where_a_claim_is_not_run(exp, shell, tmp_pa
         "seed": 0,
         "backend": "tensorflow",
         "date": "2026-11-21T10:00:00Z",
-        "claims": [{"claim": "C1", "verdict": "holds", "measured": [part, other]}],
+        "claims": [decided.to_json()],
     }
     monkeypatch.chdir(tmp_path)
     (tmp_path / exp.article.study_path.name).write_text(json.dumps(study), encoding="utf-8")
     exp = experiment.start(ARTICLE, keras=False)
-    (record,) = captured(
-        records.CLAIM_MIME, lambda: check(exp, None, kind="empirical", needs="study")
-    )
+    (record,) = captured(mime.CLAIM_MIME, lambda: check(exp, None, kind="empirical", needs="study"))
     assert record["verdict"] == "not run"
     assert record["study"]["verdict"] == "holds"
-    table = records.claims_markdown([record])
+    table = claims.claims_markdown([claims.ClaimRecord.from_json(record)])
     assert "study of 2026-11-21" in table
     for each in (part, other):  # a line of its own, with what was required
         assert f"<br>{each['name']}: {each['text']} ({each['criterion']})" in table
@@ -316,7 +318,7 @@ def test_randomness_derives_from_seed_and_name():
 
 
 def test_run_record_says_with_what(shell):
-    (record,) = captured(records.RUN_MIME, lambda: experiment.start(ARTICLE, seed=3, keras=False))
+    (record,) = captured(mime.RUN_MIME, lambda: experiment.start(ARTICLE, seed=3, keras=False))
     assert (record["profile"], record["seed"], record["threads"]) == ("default", 3, 1)
     assert {"python", "numpy", "keras", "tensorflow"} <= record["versions"].keys()
     assert record["processor"]
@@ -353,3 +355,43 @@ def test_tensorflows_count_of_traces_is_left_out_and_nothing_else():
 
     assert not _is_no_retracing(record("%d calls to %s triggered tf.function retracing.", 5, "f"))
     assert _is_no_retracing(record("5 calls failed"))
+
+
+def test_a_claim_travels_as_json_and_back():
+    part = {"name": "loss", "value": 0.1, "text": "0.1", "criterion": "at most 2"}
+    study = claims.StudyVerdict("holds", "2026-11-21T10:00:00Z", 0, "jax", (part,))
+    claim = claims.ClaimRecord(
+        *("7533", "C1", "A sentence.", "empirical", "not run", "(1)", "", "study"),
+        *("default", 0, "tensorflow", (), study),
+    )
+    record = json.loads(json.dumps(claim.to_json()))
+    assert claims.ClaimRecord.from_json(record) == claim
+    assert claim.verdicts == ("not run", "holds")
+    assert claim.verdict_text() == "not run here; holds in the study of 2026-11-21"
+    assert claim.measured_text() == "loss: 0.1"
+    for broken in (record | {"schema": 2}, record | {"more": 1}, {"schema": 1}):
+        with pytest.raises(ValueError, match="not a record of a claim"):
+            claims.ClaimRecord.from_json(broken)
+
+
+def test_the_stored_claims_read_back_to_the_letter():
+    """What the committed notebooks hold is what `ClaimRecord` writes, line and all."""
+    import nbformat
+
+    from kexian_utils import catalogue
+
+    root = catalogue.project_root()
+    read = 0
+    for article in catalogue.load(root).articles:
+        if not (root / article.path).is_file():
+            continue
+        for cell in nbformat.read(root / article.path, as_version=4)["cells"]:
+            for output in cell.get("outputs", ()):
+                data = output.get("data", {})
+                if mime.CLAIM_MIME in data:
+                    claim = claims.ClaimRecord.from_json(data[mime.CLAIM_MIME])
+                    assert claim.to_json() == data[mime.CLAIM_MIME]
+                    if claim.measured:
+                        assert claim.line() == data["text/plain"]
+                    read += 1
+    assert read > 100

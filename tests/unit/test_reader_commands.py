@@ -13,8 +13,8 @@ from click.testing import CliRunner
 
 pytest.importorskip("keras")
 
-from kexian_utils.commands import questions
 from kexian_utils.commands.main import main
+from kexian_utils.commands.questions import QUESTIONS, Item, answered, checked
 from kexian_utils.datasets.factqa import export_jsonl, make_factqa
 from kexian_utils.qa.scores import qa_scores
 
@@ -554,10 +554,10 @@ def test_memory_does_not_grow_with_the_file(reader, questions):
         for number in range(1000):
             taken.append(number)
             passages = [p.text for p in questions[number % 3].passages]
-            yield questions.Item(number, *questions.checked("谁？", passages, 256))
+            yield Item(number, *checked("谁？", passages, 256))
 
-    for number, (item, _) in enumerate(questions.answered(reader, items())):
+    for number, (item, _) in enumerate(answered(reader, items())):
         assert item.id == number
-        assert len(taken) - number <= questions.QUESTIONS
+        assert len(taken) - number <= QUESTIONS
         if number == 200:
             break

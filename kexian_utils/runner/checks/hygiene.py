@@ -20,7 +20,8 @@ from nbformat import NotebookNode
 
 from kexian_utils.catalogue import Article, Catalogue
 from kexian_utils.errors import KexianError
-from kexian_utils.experiment.records import MISSED, outputs
+from kexian_utils.experiment.claims import MISSED
+from kexian_utils.experiment.records import outputs
 from kexian_utils.mime import CLAIM_MIME, FIGURE_MIME, HEADLINE_MIME, RUN_MIME
 from kexian_utils.runner.checks.compare import EXEMPT_TAGS, TOLERANCE_TAG, cell_tolerance
 from kexian_utils.runner.execution.execute import COMMITTED, declared_parameters, read_notebook

@@ -33,7 +33,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from kexian_utils.errors import ENVIRONMENT, FOUND, KexianError
-from kexian_utils.experiment.records import MISSED
+from kexian_utils.experiment.claims import MISSED
 from kexian_utils.mime import CLAIM_MIME
 from kexian_utils.runner.execution.execute import declared_parameters, read_notebook
 

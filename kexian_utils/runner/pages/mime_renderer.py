@@ -11,8 +11,9 @@ import base64
 import hashlib
 import io
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from kexian_utils.experiment.claims import ClaimRecord, Fact
 from kexian_utils.mime import CLAIM_MIME, FIGURE_MIME, HEADLINE_MIME, RUN_MIME
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ class KexianMimeRenderer:
             return None
         if data.mime_type == CLAIM_MIME:
             record = data.content
-            return _claim(renderer, data, json.loads(record) if isinstance(record, str) else record)
+            content = json.loads(record) if isinstance(record, str) else record
+            return _claim(renderer, data, ClaimRecord.from_json(content))
         if data.mime_type == "image/png":
             return _image(renderer, data)
         return None
@@ -80,56 +82,56 @@ def webp(png: bytes) -> bytes | None:
     return buffer.getvalue() if buffer.tell() < len(png) else None
 
 
-def _claim(renderer: NbElementRenderer, data: MimeData, record: dict[str, Any]) -> list[Element]:
+def _claim(renderer: NbElementRenderer, data: MimeData, record: ClaimRecord) -> list[Element]:
     from docutils import nodes
 
-    verdict = record["verdict"]
+    verdict = record.verdict
     box = nodes.container(
-        ids=[claim_anchor(record["claim"])], classes=["kexian-claim", verdict_class(verdict)]
+        ids=[claim_anchor(record.claim)], classes=["kexian-claim", verdict_class(verdict)]
     )
     head = nodes.paragraph(classes=["kexian-claim-head"])
-    head += nodes.strong(text=record["claim"])
+    head += nodes.strong(text=record.claim)
     head += nodes.Text(" ")
     head += nodes.inline(text=verdict, classes=["kexian-verdict", verdict_class(verdict)])
     head += nodes.Text(" ")
-    kind = record["kind"] + (f", {record['equation']}" if record.get("equation") else "")
+    kind = record.kind + (f", {record.equation}" if record.equation else "")
     head += nodes.inline(text=kind, classes=["kexian-kind"])
     box += head
-    box += _markdown(renderer, data, record["sentence"])
-    box += _facts(_line("Measured:", ""), record["measured"])
-    study = record.get("study")
-    if study:
+    box += _markdown(renderer, data, record.sentence)
+    if record.study is None:
+        box += _facts(_line("Measured:", ""), record.facts)
+    else:
         line = nodes.paragraph(classes=["kexian-claim-facts"])
-        line += nodes.Text(f"Study of {study['date'][:10]}: ")
+        line += nodes.Text(f"Study of {record.study.day}: ")
         line += nodes.inline(
-            text=study["verdict"], classes=["kexian-verdict", verdict_class(study["verdict"])]
+            text=record.study.verdict,
+            classes=["kexian-verdict", verdict_class(record.study.verdict)],
         )
-        box += _facts(line, study["measured"])
-    if verdict == "not run" and not study:
-        box += _line("", f"Decided from the {record['needs']} profile on.")
-    if record.get("note"):
+        box += _facts(line, record.facts)
+    if verdict == "not run" and record.study is None:
+        box += _line("", f"Decided from the {record.needs} profile on.")
+    if record.note:
         label = "Source: " if verdict == "quoted" else "Note: "
-        box += _markdown(renderer, data, label + record["note"], "kexian-claim-facts")
+        box += _markdown(renderer, data, label + record.note, "kexian-claim-facts")
     return [box]
 
 
-def _facts(label: Element, parts: list[dict[str, Any]]) -> list[Element]:
+def _facts(label: Element, facts: list[Fact]) -> list[Element]:
     """A line that begins with the label, and what was measured: in it if it is one thing."""
     from docutils import nodes
 
-    if len(parts) == 1:
-        label += nodes.Text(f" {_fact(parts[0])}")
-    if len(parts) < 2:
-        return [label] if parts else []
+    if len(facts) == 1:
+        label += nodes.Text(f" {_fact(facts[0])}")
+    if len(facts) < 2:
+        return [label] if facts else []
     items = nodes.bullet_list(classes=["kexian-facts"])
-    items += [nodes.list_item("", _line("", _fact(part))) for part in parts]
+    items += [nodes.list_item("", _line("", _fact(fact))) for fact in facts]
     return [label, items]
 
 
-def _fact(part: dict[str, Any]) -> str:
-    name = "" if part["name"] == "value" else f"{part['name']}: "
-    required = "" if part["text"] == part["criterion"] else f" (required: {part['criterion']})"
-    return f"{name}{part['text']}{required}"
+def _fact(fact: Fact) -> str:
+    name = f"{fact.name}: " if fact.name else ""
+    return name + fact.text + (f" (required: {fact.required})" if fact.required else "")
 
 
 def _line(label: str, text: str) -> Element:

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from kexian_utils.catalogue import Article, Catalogue
-from kexian_utils.experiment.records import KINDS, VERDICTS, outputs, read_study
-from kexian_utils.mime import CLAIM_MIME, FIGURE_MIME, HEADLINE_MIME, RUN_MIME
+from kexian_utils.experiment.claims import KINDS, VERDICTS, ClaimRecord, recorded_claims
+from kexian_utils.experiment.records import outputs, read_study
+from kexian_utils.mime import FIGURE_MIME, HEADLINE_MIME, RUN_MIME
 from kexian_utils.runner.pages.mime_renderer import claim_anchor, verdict_class, webp
 
 MARK = re.compile(r"^<!-- kexian:([\w -]+?) -->$", re.MULTILINE)
@@ -41,9 +42,9 @@ class Chapter:
         return [record for _, record in outputs(self.notebook, mime)]
 
     @property
-    def claims(self) -> list[dict[str, Any]]:
-        """The claims' records, in the order of the catalogue."""
-        by_id = {record["claim"]: record for record in self.records(CLAIM_MIME)}
+    def claims(self) -> list[ClaimRecord]:
+        """The claims, in the order of the catalogue."""
+        by_id = {record.claim: record for _, record in recorded_claims(self.notebook)}
         return [by_id[claim] for claim in self.article.claims if claim in by_id]
 
     @property
@@ -159,31 +160,24 @@ def chip(verdict: str, suffix: str = "") -> str:
     return f'<span class="kexian-verdict {verdict_class(verdict)}">{words}</span>'
 
 
-def facts(record: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """What was measured: (name or "", value, criterion) in words, one for each number."""
-    parts = record["measured"] or (record.get("study") or {}).get("measured", [])
-    return [
-        ("" if part["name"] == "value" else part["name"], part["text"], part["criterion"])
-        for part in parts
-    ]
+def verdict_chips(record: ClaimRecord) -> str:
+    """The verdict of the run and, where there is one, that of the dated study."""
+    study = record.study
+    if study is None:
+        return chip(record.verdict)
+    return f"{chip(record.verdict, ' here')} {chip(study.verdict, f' in the study of {study.day}')}"
 
 
-def facts_html(record: dict[str, Any]) -> str:
+def facts_html(record: ClaimRecord) -> str:
     """What was measured and what was required, one line for each number."""
     lines = []
-    for name, value, criterion in facts(record):
-        label = f"<span>{html.escape(name)}:</span> " if name else ""
+    for fact in record.facts:
+        label = f"<span>{html.escape(fact.name)}:</span> " if fact.name else ""
         required = (
-            "" if value == criterion else f" <span>(required: {html.escape(criterion)})</span>"
+            f" <span>(required: {html.escape(fact.required)})</span>" if fact.required else ""
         )
-        lines.append(f"<li>{label}{html.escape(value)}{required}</li>")
+        lines.append(f"<li>{label}{html.escape(fact.text)}{required}</li>")
     return f'<ul class="kexian-facts">{"".join(lines)}</ul>' if lines else "–"
-
-
-def verdicts_of(record: dict[str, Any]) -> list[str]:
-    """A claim's verdict and, where a dated study decided it, the study's."""
-    study = record.get("study")
-    return [record["verdict"], *([study["verdict"]] if study else [])]
 
 
 def _title(article: Article) -> str:
@@ -205,7 +199,7 @@ def part_list(book: Book, part: str) -> str:
         )
         title = html.escape(_title(article))
         if chapter:
-            counts = Counter(v for record in chapter.claims for v in verdicts_of(record)[-1:])
+            counts = Counter(record.verdicts[-1] for record in chapter.claims)
             chips = " ".join(chip(v, f" {counts[v]}") for v in VERDICTS if counts[v])
             headline = inline_html(chapter.headline)
             lines.append(
@@ -348,29 +342,27 @@ def _select(name: str, label: str, options: Iterable[tuple[str, str]]) -> str:
     )
 
 
-def _ledger_row(chapter: Chapter, record: dict[str, Any]) -> str:
-    article, verdicts = chapter.article, verdicts_of(record)
-    link = f"{chapter.page}.html#{claim_anchor(record['claim'])}"
-    study = record.get("study")
-    shown = chip(verdicts[0], " here" if study else "")
-    if study:
-        shown += " " + chip(study["verdict"], f" in the study of {study['date'][:10]}")
-    sentence = inline_html(record["sentence"])
-    if record.get("note"):
-        sentence += f'<small class="kexian-note">{inline_html(record["note"])}</small>'
+def _ledger_row(chapter: Chapter, record: ClaimRecord) -> str:
+    article = chapter.article
+    link = f"{chapter.page}.html#{claim_anchor(record.claim)}"
     cells = (
-        ("Claim", f'<a href="{link}">{article.id} {html.escape(record["claim"])}</a>'
+        ("Claim", f'<a href="{link}">{article.id} {html.escape(record.claim)}</a>'
          f"<small>{html.escape(article.title)}</small>"),
-        ("Statement", sentence),
-        ("Kind", html.escape(record["kind"])),
-        ("Verdict", shown),
+        ("Statement", _with_note(record)),
+        ("Kind", html.escape(record.kind)),
+        ("Verdict", verdict_chips(record)),
         ("Measured", facts_html(record)),
     )  # fmt: skip
     inner = "".join(f'<td role="cell" data-label="{name}">{value}</td>' for name, value in cells)
     return (
-        f'<tr role="row" data-chapter="{article.id}" data-kind="{html.escape(record["kind"])}" '
-        f'data-verdict="{html.escape("|".join(verdicts))}">{inner}</tr>\n'
+        f'<tr role="row" data-chapter="{article.id}" data-kind="{html.escape(record.kind)}" '
+        f'data-verdict="{html.escape("|".join(record.verdicts))}">{inner}</tr>\n'
     )
+
+
+def _with_note(record: ClaimRecord) -> str:
+    note = f'<small class="kexian-note">{inline_html(record.note)}</small>' if record.note else ""
+    return inline_html(record.sentence) + note
 
 
 # -- errata ---------------------------------------------------------------------------------------
@@ -400,7 +392,7 @@ def errata(book: Book, _: str) -> str:
         found = [
             record
             for record in chapter.claims
-            if record["kind"] == "erratum" or "refuted" in verdicts_of(record)
+            if record.kind == "erratum" or "refuted" in record.verdicts
         ]
         written = written_errata(chapter)
         if not found and not written:
@@ -434,17 +426,11 @@ def _heading_id(title: str) -> str:
     return make_id(re.sub(r"[$*`]", "", title))
 
 
-def _erratum(chapter: Chapter, record: dict[str, Any]) -> str:
-    study = record.get("study")
-    verdict = chip(record["verdict"], " here" if study else "")
-    if study:
-        verdict += " " + chip(study["verdict"], f" in the study of {study['date'][:10]}")
-    note = record.get("note") or ""
-    note = f'<small class="kexian-note">{inline_html(note)}</small>' if note else ""
-    link = f"{chapter.page}.html#{claim_anchor(record['claim'])}"
+def _erratum(chapter: Chapter, record: ClaimRecord) -> str:
+    link = f"{chapter.page}.html#{claim_anchor(record.claim)}"
     return (
-        f'<li>{verdict} <a href="{link}">{html.escape(record["claim"])}</a>: '
-        f"{inline_html(record['sentence'])}{note}{facts_html(record)}</li>"
+        f'<li>{verdict_chips(record)} <a href="{link}">{html.escape(record.claim)}</a>: '
+        f"{_with_note(record)}{facts_html(record)}</li>"
     )
 
 
@@ -460,7 +446,7 @@ def status(book: Book, _: str) -> str:
         run, study = chapter.run, chapter.study
         versions = run.get("versions", {})
         shown = ", ".join(f"{name} {number}" for name, number in versions.items())
-        counts = Counter(v for record in chapter.claims for v in verdicts_of(record)[-1:])
+        counts = Counter(record.verdicts[-1] for record in chapter.claims)
         claims = ", ".join(f"{counts[v]} {v}" for v in VERDICTS if counts[v])
         cells = [
             ("Chapter", f'<a href="{chapter.page}.html">{html.escape(chapter.article.title)}</a>'),
