@@ -20,7 +20,7 @@ def check_seed(seed: int) -> None:
 def check_whole(name: str, value: Any, least: int) -> int:
     """The integer `value`; a ValueError if it is none, or less than `least`."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
     return int(value)
 
 

@@ -6,6 +6,7 @@ tuple of axes and a scale. The two come from one statement about dense layers, e
 chapter: when the copies of the input carry the weight `s_in` and those of the output shall carry
 `s_out`, then the kernel is repeated along both axes and multiplied by ``s_out / (factor * s_in)``,
 and the bias is repeated and multiplied by ``s_out``.
+Equation numbers are those of the chapter on article 8444.
 """
 
 from __future__ import annotations

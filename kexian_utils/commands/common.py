@@ -67,20 +67,45 @@ def complete_names(ctx: click.Context, param: click.Parameter, incomplete: str) 
     return [name for name in names if name.startswith(incomplete)]
 
 
-class FiniteRange(click.FloatRange):
-    """A number of the range that is neither nan nor infinite, which click lets through."""
+class WholeRange(click.IntRange):
+    """click's range of whole numbers, with one sentence for whatever is not in it."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        """The number (KexianError for anything else)."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            raise _not_in_range(self, "a whole number", value, param) from None
+
+
+class RealRange(click.FloatRange):
+    """click's range of numbers without nan and infinity, with one sentence for anything else."""
 
     def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        """The number, or a click.BadParameter."""
-        number = super().convert(value, param, ctx)
+        """The number (KexianError for anything else)."""
+        try:
+            number = super().convert(value, param, ctx)
+        except click.BadParameter:
+            number = math.nan
         if not math.isfinite(number):
-            self.fail(f"{value!r} is not a finite number.", param, ctx)
+            raise _not_in_range(self, "a number", value, param)
         return number
+
+
+def _not_in_range(
+    kind: click.IntRange | click.FloatRange, words: str, value: Any, param: Any
+) -> KexianError:
+    low, high = kind.min, kind.max
+    if low is not None and high is not None:
+        words += f" from {low} to {high}"
+    elif low is not None:
+        words += f" {'of more than' if kind.min_open else 'of at least'} {low}"
+    return KexianError(f"{param.opts[0]} must be {words}, got {str(value)!r}")
 
 
 def count_option(name: str, default: int, words: str) -> Any:
     """An option that takes a whole number of at least 1."""
-    kind = click.IntRange(min=1)
+    kind = WholeRange(min=1)
     return click.option(
         name, default=default, type=kind, metavar="N", show_default=True, help=words
     )
@@ -88,7 +113,7 @@ def count_option(name: str, default: int, words: str) -> Any:
 
 def seed_option(words: str) -> Any:
     """The option for a seed; `words` say of what."""
-    kind = click.IntRange(0, 2**32 - 1)
+    kind = WholeRange(0, 2**32 - 1)
     return click.option("--seed", default=0, type=kind, metavar="N", show_default=True, help=words)
 
 

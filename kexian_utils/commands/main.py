@@ -13,7 +13,7 @@ import click
 from kexian_utils import __version__
 from kexian_utils import catalogue as catalogues
 from kexian_utils.commands import answer, models, probing, runs, train_reader
-from kexian_utils.commands.common import Root, complete_names, names_argument, select
+from kexian_utils.commands.common import Root, WholeRange, complete_names, names_argument, select
 from kexian_utils.errors import ENVIRONMENT, FOUND, USAGE, KexianError
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -234,7 +234,7 @@ def book(root: Root, source: str) -> None:
 
 
 @main.command()
-@click.option("--port", default=8888, type=click.IntRange(1, 65535), show_default=True)
+@click.option("--port", default=8888, type=WholeRange(1, 65535), show_default=True)
 @click.option("--browser/--no-browser", default=True, help="Open a browser window.")
 @click.pass_obj
 def lab(root: Root, port: int, browser: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from kexian_utils.commands.common import FiniteRange, count_option, seed_option
+from kexian_utils.commands.common import RealRange, WholeRange, count_option, seed_option
 from kexian_utils.errors import ENVIRONMENT, KexianError
 
 
@@ -18,7 +18,7 @@ from kexian_utils.errors import ENVIRONMENT, KexianError
 @click.option(
     "--width",
     default=1,
-    type=click.IntRange(min=1),
+    type=WholeRange(min=1),
     metavar="K",
     help="Factor of the width, such as 2.",
 )
@@ -32,20 +32,20 @@ from kexian_utils.errors import ENVIRONMENT, KexianError
 @click.option(
     "--depth",
     default=0,
-    type=click.IntRange(min=0),
+    type=WholeRange(min=0),
     metavar="+N",
     help="Number of new layers, such as +2.",
 )
 @click.option(
     "--after",
-    type=click.IntRange(min=0),
+    type=WholeRange(min=0),
     metavar="LAYER",
     help="New layers follow this one, counted from 0; default: the last.",
 )
 @click.option(
     "--break-ties",
     default=0.0,
-    type=FiniteRange(min=0),
+    type=RealRange(min=0),
     metavar="STD",
     help="Noise that makes copied units differ and cancels in the output, relative to the "
     "weights; without it they learn alike for ever.",

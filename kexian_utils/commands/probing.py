@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from kexian_utils.commands.common import FiniteRange
+from kexian_utils.commands.common import RealRange, WholeRange
 from kexian_utils.commands.streams import Lines, Output, figure_path, json_line
 from kexian_utils.errors import ENVIRONMENT, USAGE, KexianError
 
@@ -49,14 +49,14 @@ def _input_options(command: Command) -> Command:
 )
 @click.option(
     "--layer",
-    type=click.IntRange(min=0),
+    type=WholeRange(min=0),
     metavar="N",
     help="Of euclidean and cosine; default: the last.",
 )
-@click.option("--threshold", type=FiniteRange(), metavar="X", help="Cut gaps whose score is lower.")
+@click.option("--threshold", type=RealRange(), metavar="X", help="Cut gaps whose score is lower.")
 @click.option(
     "--cut-share",
-    type=FiniteRange(0, 1),
+    type=RealRange(0, 1),
     metavar="P",
     help="Take the threshold below which this share of the gaps lies. Default where no threshold "
     "goes with the model: 0.6.",
@@ -162,7 +162,7 @@ def _segmentation_record(found: Any, model: str, segmenter: Any) -> dict[str, An
 )
 @click.option(
     "--layer",
-    type=click.IntRange(min=0),
+    type=WholeRange(min=0),
     metavar="N",
     help="Default: 5/6 of the way up, 4/6 for phrases (MiniLM: 5 and 4).",
 )

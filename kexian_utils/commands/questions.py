@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from kexian_utils.commands.common import WholeRange
 from kexian_utils.datasets.comprehension import sliding_windows
 from kexian_utils.errors import ENVIRONMENT, KexianError
 
@@ -16,7 +17,7 @@ QUESTIONS, WINDOWS = 64, 2048  # that are answered together, at most
 max_length_option = click.option(
     "--max-length",
     default=256,
-    type=click.IntRange(min=1),
+    type=WholeRange(min=1),
     metavar="N",
     show_default=True,
     help="Longer passages are cut into windows of N characters, each N/2 after the one before.",

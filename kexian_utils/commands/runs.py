@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kexian_utils.catalogue import BACKENDS, PROFILES, Article
-from kexian_utils.commands.common import FiniteRange, Root, names_argument, select
+from kexian_utils.commands.common import RealRange, Root, WholeRange, names_argument, select
 from kexian_utils.errors import FOUND, KexianError
 
 if TYPE_CHECKING:
@@ -27,12 +27,12 @@ _backend = click.option(
     "--backend", type=click.Choice(BACKENDS), help="Default: KERAS_BACKEND or tensorflow."
 )
 _timeout = click.option(
-    "--timeout", type=FiniteRange(min=0, min_open=True), help="Seconds that one cell may take."
+    "--timeout", type=RealRange(min=0, min_open=True), help="Seconds that one cell may take."
 )
 _jobs = click.option(
     "--jobs",
     "-j",
-    type=click.IntRange(min=1),
+    type=WholeRange(min=1),
     help="Chapters at a time. Default: one for each core, while the memory lasts. Each has one "
     "thread, so the number changes no digit.",
 )

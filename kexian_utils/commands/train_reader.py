@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from kexian_utils.commands.common import FiniteRange, count_option, seed_option
+from kexian_utils.commands.common import RealRange, WholeRange, count_option, seed_option
 from kexian_utils.commands.questions import (
     Item,
     Window,
@@ -38,7 +38,7 @@ _CELL_SIZE = 1000  # questions of a test cell
 )
 @click.option(
     "--questions",
-    type=click.IntRange(min=1),
+    type=WholeRange(min=1),
     metavar="N",
     help="Of factqa:1 and factqa:2, how many are generated; default: 1200.",
 )
@@ -47,7 +47,7 @@ _CELL_SIZE = 1000  # questions of a test cell
 @click.option(
     "--learning-rate",
     default=0.004,
-    type=FiniteRange(min=0, min_open=True),
+    type=RealRange(min=0, min_open=True),
     metavar="X",
     show_default=True,
     help="Of Adam.",
@@ -65,7 +65,7 @@ _CELL_SIZE = 1000  # questions of a test cell
 @click.option(
     "--save-every",
     default=30.0,
-    type=FiniteRange(min=0),
+    type=RealRange(min=0),
     metavar="SECONDS",
     show_default=True,
     help="Save the state.",

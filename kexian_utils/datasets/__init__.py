@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
-    "files": ("DatasetUnavailable", "fetch"),
+    "files": ("DatasetUnavailable", "cache_folder", "fetch", "file_sha256"),
     "images": ("cifar10", "digits", "generated_images"),
     "newspaper": (
         "PeoplesDailySplit",

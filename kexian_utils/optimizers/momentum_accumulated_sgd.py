@@ -1,4 +1,7 @@
-"""Gradient accumulation inside the momentum, without a buffer of its own."""
+"""Gradient accumulation inside the momentum, without a buffer of its own.
+
+Equation numbers are those of the chapter on article 6794.
+"""
 
 from __future__ import annotations
 

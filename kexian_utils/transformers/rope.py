@@ -7,7 +7,8 @@ https://arxiv.org/abs/2104.09864); and "half", components i and i + d'/2, as in 
 A larger head has other frequencies, and so repeating a head that RoPE acts on is exact only by one
 of the routes of :func:`expand_rope_query_key`.
 
-NumPy only. Arrays have the shape ``(..., positions, head size)``.
+NumPy only. Arrays have the shape ``(..., positions, head size)``. Equation numbers are those of the
+chapter on article 8444.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ Transformers is "axial": each frequency vector lies on an axis.
 
 NumPy only; pairs are laid out as in :mod:`.rope`, whose functions are the case of
 one dimension.
+Equation numbers are those of the chapter on article 8397.
 """
 
 from __future__ import annotations

@@ -468,19 +468,25 @@ def test_refused_sources_leave_nothing(folder, what):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--width", "0"], "width must be a whole number of at least 1, got 0"),
-        (["--width", "-2"], "width must be a whole number of at least 1, got -2"),
-        (["--width", "1.5"], "--width must be a whole number, got '1.5'"),
+        (["--width", "0"], "--width must be a whole number of at least 1, got '0'"),
+        (["--width", "-2"], "--width must be a whole number of at least 1, got '-2'"),
+        (["--width", "1.5"], "--width must be a whole number of at least 1, got '1.5'"),
         ([], "nothing to expand"),
         (["--width", "1"], "nothing to expand"),
-        (["--depth", "-1"], "depth must be a whole number of at least 0"),
-        (["--depth", "+x"], "--depth must be a whole number, got '.x'"),
+        (["--depth", "-1"], "--depth must be a whole number of at least 0, got '-1'"),
+        (["--depth", "+x"], "--depth must be a whole number of at least 0, got '.x'"),
         (["--depth", "+1", "--after", "2"], "after must be a whole number from 0 to 1, got 2"),
         (["--width", "2", "--after", "0"], "after needs a depth of at least 1"),
-        (["--width", "2", "--break-ties", "-1"], "break_ties must be finite and at least 0"),
-        (["--width", "2", "--break-ties", "nan"], "break_ties must be finite"),
+        (
+            ["--width", "2", "--break-ties", "-1"],
+            "--break-ties must be a number of at least 0, got '-1'",
+        ),
+        (
+            ["--width", "2", "--break-ties", "nan"],
+            "--break-ties must be a number of at least 0, got 'nan'",
+        ),
         (["--depth", "+1", "--break-ties", "1"], "break_ties needs a width of at least 2"),
-        (["--width", "2", "--seed", "-1"], "seed must be a whole number of at least 0"),
+        (["--width", "2", "--seed", "-1"], "--seed must be a whole number from 0 to 4294967295"),
     ],
     ids=" ".join,
 )

@@ -324,6 +324,6 @@ def test_command(tmp_path):
     assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
     result = CliRunner().invoke(main, [*arguments, "--steps", "many"])
     assert result.exit_code == 2
-    assert "--steps must be a whole number, got 'many'" in result.output
+    assert "--steps must be a whole number of at least 1, got 'many'" in result.output
     result = CliRunner().invoke(main, [*arguments, "--heads", "3"])
     assert (result.exit_code, "width must be a multiple of heads" in result.output) == (2, True)

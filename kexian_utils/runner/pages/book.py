@@ -25,6 +25,7 @@ from kexian_utils.errors import ENVIRONMENT, FOUND, KexianError, from_os_error
 from kexian_utils.runner.execution import budgets
 from kexian_utils.runner.execution.cache import finished_run
 from kexian_utils.runner.execution.execute import build_folder, read_notebook, with_outputs_of
+from kexian_utils.runner.pages import library
 from kexian_utils.runner.pages import render as pages
 from kexian_utils.runner.skeleton import public_address
 
@@ -101,13 +102,36 @@ def stage(root: Path, target: Path, source: str = "stored") -> pages.Book:
         bibliography.write_text("", encoding="utf-8")
     import nbformat
 
+    helpers = _write_library(root, target, book)
     for chapter in chapters:
         path = target / f"{chapter.page}.ipynb"
         path.parent.mkdir(parents=True, exist_ok=True)
-        nbformat.write(chapter.notebook, path)
+        notebook = chapter.notebook
+        if chapter.article.id in helpers:
+            cell = nbformat.v4.new_markdown_cell(helpers[chapter.article.id], id="helpers-used")
+            notebook = nbformat.from_dict({**notebook, "cells": [*notebook.cells, cell]})
+        nbformat.write(notebook, path)
     _write_settings(root, target)
     _write_contents(root, target, book)
     return book
+
+
+def _write_library(root: Path, target: Path, book: pages.Book) -> dict[str, str]:
+    """Write the pages on the library; by article, the list of helpers that its chapter uses."""
+    if not (root / "kexian_utils").is_dir():  # a copy of the pages alone
+        return {}
+    notebooks = {chapter.article.id: chapter.notebook for chapter in book.chapters}
+    written = {chapter.article.id: chapter.page for chapter in book.chapters}
+    known = library.with_uses(library.read(root), notebooks)
+    for name, text in library.pages(known, book.catalogue, written).items():
+        path = target / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    lists = {
+        article: library.helpers_used(library.names_used(library.code_of(notebook), known))
+        for article, notebook in notebooks.items()
+    }
+    return {article: text for article, text in lists.items() if text}
 
 
 def _chapters(root: Path, catalogue: Catalogue, source: str) -> Iterator[pages.Chapter]:
@@ -153,6 +177,12 @@ def _write_contents(root: Path, target: Path, book: pages.Book) -> None:
         sections = [{"file": c.page} for c in book.chapters if c.article.part == part]
         if entry["file"].startswith("parts/") and sections:
             entry["sections"] = sections
+    if (target / "library" / "index.md").is_file():
+        rooms = [f"library/{room}" for room in library.ROOMS]
+        found = [name for name in rooms if (target / f"{name}.md").is_file()]
+        overview = {"file": "library/index", "sections": [{"file": name} for name in found]}
+        contents["parts"].append({"caption": "Library", "chapters": [overview]})
+        listed |= {"library/index", *found}
     # Sphinx says nothing about a page that no table of contents names.
     written = {path.relative_to(target).with_suffix("").as_posix() for path in target.rglob("*.md")}
     written = {name for name in written if not name.startswith(("_", "assets/"))}
