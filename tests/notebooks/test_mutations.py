@@ -31,6 +31,7 @@ def test_every_theorem_and_approximation_has_a_planted_mistake(article):
     assert planted <= set(article.claims)
 
 
+@pytest.mark.chapters
 @pytest.mark.parametrize("article", some(CHAPTERS))
 def test_planted_mistakes_of_the_chapter_turn_their_claims_red(article):
     try:

@@ -47,6 +47,8 @@ SOME = some(CHAPTERS)
 
 weekly = pytest.mark.skipif(not WEEKLY, reason="runs only with KEXIAN_WEEKLY=1")
 
+pytestmark = pytest.mark.chapters
+
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory):
