@@ -1,17 +1,34 @@
-"""All tests on all cores: first everything but the book, then the book of the executed notebooks.
+"""All tests on all cores, one phase after the other; called by `make test`.
 
-Called by `make test`. KEXIAN_JOBS sets the number of processes; 1 runs pytest as it is.
+First the unit tests and what reads stored notebooks, so that most faults show within minutes; then
+the unit tests that also run on JAX; then all that executes chapters; then the book of the executed
+chapters. A phase that fails does not stop the next ones, so that one run shows all faults;
+KEXIAN_FAIL_FAST=1 stops. KEXIAN_JOBS sets the number of processes.
+
+Several machines share the first three phases with `--shard 1/4` to `--shard 4/4`; the book needs
+the executed copies of all of them in `_build/runs` (`--phase book`). What else stands on the
+command line goes to pytest.
 """
 
+import argparse
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+from kexian_utils.runner.checks.pytest_groups import PHASES, shard
 from kexian_utils.runner.execution.pool import default_jobs
 
-INTERRUPTED = 2  # exit code of pytest
+INTERRUPTED, NO_TESTS = 2, 5  # exit codes of pytest
+WORDS = {
+    "units": "unit tests, stored notebooks",
+    "jax": "unit tests on JAX",
+    "chapters": "chapters, executed",
+    "book": "the book",
+}
+COSTS = Path("_build") / "costs"
 
 
 def jobs() -> int:
@@ -39,25 +56,45 @@ def run(*options: str) -> int:
         signal.signal(signal.SIGTERM, ended)
 
 
+def read_arguments(arguments: list[str]) -> tuple[list[str], tuple[int, int], list[str]]:
+    """The phases, the shard as (I, N), and what is left for pytest."""
+    parser = argparse.ArgumentParser(
+        description="Run the tests, phase by phase; other options go to pytest.", allow_abbrev=False
+    )
+    parser.add_argument(
+        "--phase", action="append", choices=PHASES, help="only this one; repeatable"
+    )
+    parser.add_argument("--shard", type=shard, default=(1, 1), metavar="I/N", help="one of N parts")
+    known, others = parser.parse_known_args(arguments)
+    divided = known.shard[1] > 1
+    phases = known.phase or [phase for phase in PHASES if not (divided and phase == "book")]
+    if divided and "book" in phases:
+        parser.error("the book is of all chapters and cannot be divided; run it with --phase book")
+    return phases, known.shard, others
+
+
 def main(arguments: list[str]) -> int:
-    """Run both parts and return the exit code of the first that failed."""
-    number = jobs()
-    if number == 1:
-        return run(*arguments)
-    parts = {
-        f"notebooks and units, {number} processes": ("--kexian-phase=first", f"-n{number}"),
-        "the book": ("--kexian-phase=book", "tests/book"),
-    }
+    """Run the phases and return the exit code of the first that failed."""
+    phases, (part, parts), others = read_arguments(arguments)
+    number, fail_fast = jobs(), os.environ.get("KEXIAN_FAIL_FAST", "0") not in ("", "0")
     codes, lines = [], []
-    for name, options in parts.items():
+    for phase in phases:
+        options = [f"--kexian-phase={phase}", f"--kexian-costs={COSTS / phase}.json"]
+        if phase != "book":
+            options += [f"--kexian-shard={part}/{parts}", *([f"-n{number}"] if number > 1 else [])]
         started = time.monotonic()
-        codes.append(run(*options, *arguments))
+        code = run(*options, *PHASES[phase], *others)
         minutes, seconds = divmod(round(time.monotonic() - started), 60)
-        lines.append(f"kexian: {name}: exit code {codes[-1]} after {minutes}:{seconds:02}")
-        if codes[-1] == INTERRUPTED:
+        codes.append(code)
+        lines.append(f"kexian: {WORDS[phase]}: exit code {code} after {minutes}:{seconds:02}")
+        print(lines[-1], flush=True)
+        if code == INTERRUPTED or (fail_fast and code not in (0, NO_TESTS)):
             break
-    print(*lines, sep="\n", flush=True)
-    return next((code for code in codes if code != 0), 0)
+    if len(lines) > 1:
+        print("kexian: all phases:", *lines, sep="\n", flush=True)
+    # A part of the tests, or a choice of them, may leave a phase without any; but not all phases.
+    failed = [code for code in codes if code not in (0, NO_TESTS)]
+    return failed[0] if failed else min(codes)
 
 
 if __name__ == "__main__":

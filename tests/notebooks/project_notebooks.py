@@ -1,67 +1,160 @@
-"""The chapters that exist, as parameters of tests, and the choice of the rotating ones."""
+"""The chapters that exist, as parameters of tests, and the choice of those that a push tries.
+
+What a push touched is read from git. Where git knows too little to say, CI stops: in a clone of
+one commit every chapter would seem touched, and nobody would notice. Elsewhere, in an unpacked
+archive or a shallow clone of one's own, only what is not committed counts.
+"""
 
 from __future__ import annotations
 
+import datetime
 import os
 import subprocess
+import tomllib
+from pathlib import Path
 
 import pytest
 from fixture_notebooks import ROOT
 
 from kexian_utils import catalogue
+from kexian_utils.runner.execution import budgets
 
 CHAPTERS = [a for a in catalogue.load(ROOT).articles if (ROOT / a.path).is_file()]
 ARTICLES = [pytest.param(article, id=article.id) for article in CHAPTERS]
 SMOKE_SEED = 1  # not the committed one
-LATELY = 20  # commits
+LATELY = 50  # commits; as many as one push may bring
 IN_TURN = 3  # chapters that take their turn in tests of the checks themselves
+SHARE = 700  # CPU seconds that a push has for these tests; some chapters need 30, some 200
 WEEKLY = os.environ.get("KEXIAN_WEEKLY") == "1"
+POSTPONED = (
+    "postponed: touched lately, but what a push may spend on the tests of checks is spent; the "
+    "chapter takes its turn, and the weekly run takes all"
+)
+
+
+class HistoryError(RuntimeError):
+    """In CI git does not know what was touched."""
 
 
 def rotation() -> int:
-    """A number that moves on with each commit; KEXIAN_ROTATION sets it by hand."""
+    """A number that grows by one with each run of CI (KEXIAN_ROTATION), elsewhere with each day.
+
+    Not the number of commits: a push brings several, and if it is always an even number, half of
+    the chapters would never take their turn.
+    """
     setting = os.environ.get("KEXIAN_ROTATION")
-    if setting is not None:
-        if not setting.isdecimal():
-            raise ValueError(f"KEXIAN_ROTATION must be a whole number, got {setting!r}")
-        return int(setting)
-    return int(_git("rev-list", "--count", "HEAD") or 0)
+    if setting is None:
+        return datetime.datetime.now(datetime.UTC).toordinal()
+    if not setting.isdecimal():
+        raise ValueError(f"KEXIAN_ROTATION must be a whole number, got {setting!r}")
+    return int(setting)
 
 
-def _git(*words: str) -> str:
-    """What git prints, "" without git or in an archive of the source."""
+def _git(root: Path, *words: str) -> str | None:
+    """What git prints, None without git or in an archive of the source."""
     try:
         return subprocess.run(
-            ["git", *words], cwd=ROOT, capture_output=True, text=True, check=True
+            # CI may have checked out as another user; git only reads here.
+            ["git", "-c", "safe.directory=*", *words],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
     except (OSError, subprocess.CalledProcessError):
-        return ""
+        return None
 
 
-def touched(chapters: list, commits: int = LATELY) -> list:
-    """The chapters whose notebook or planted mistakes changed lately, or are not committed."""
-    names = _git("log", f"-{commits}", "--name-only", "--format=")
-    names += _git("diff", "--name-only", "HEAD")
-    names += _git("ls-files", "--others", "--exclude-standard")
-    paths = set(names.splitlines())
-    return [
-        article
-        for article in chapters
-        if {article.path.as_posix(), f"tests/notebooks/mutations/{article.id}.toml"} & paths
-    ]
+def changed_paths(root: Path = ROOT, commits: int = LATELY) -> list[str]:
+    """Paths that are not committed, then those of the last commits, the latest first.
+
+    Raises:
+        HistoryError: CI is set, and git is missing, knows no commit or not all of them.
+    """
+    shallow = _git(root, "rev-parse", "--is-shallow-repository")
+    whole = shallow is not None and shallow.strip() == "false"
+    log = _git(root, "log", f"-{commits}", "--name-only", "--format=") if whole else None
+    if log is None and os.environ.get("CI"):
+        reason = "this clone holds only the latest commits" if shallow else "git cannot be asked"
+        raise HistoryError(
+            f"CI is set, but {reason}, so that nobody can tell which chapters were touched. Check "
+            "out the whole history (actions/checkout with `fetch-depth: 0`, or `git fetch "
+            "--unshallow`); without history, unset CI."
+        )
+    words = (("diff", "--name-only", "HEAD"), ("ls-files", "--others", "--exclude-standard"))
+    texts = [*(_git(root, *command) for command in words), log]
+    return list(dict.fromkeys(line for text in texts for line in (text or "").splitlines() if line))
 
 
-def some(chapters: list) -> list:
-    """The chapters for tests of the checks themselves: touched ones and, in turn, the others."""
+def mutations_path(article: catalogue.Article) -> Path:
+    """Where the planted mistakes of a chapter stand, relative to the root."""
+    return Path("tests") / "notebooks" / "mutations" / f"{article.id}.toml"
+
+
+def touched(chapters: list, root: Path = ROOT, commits: int = LATELY) -> list:
+    """The chapters whose notebook or planted mistakes changed lately, the latest first."""
+    order = {path: number for number, path in enumerate(changed_paths(root, commits))}
+    last = len(order)
+    when = {
+        a.id: min(order.get(p.as_posix(), last) for p in (a.path, mutations_path(a)))
+        for a in chapters
+    }
+    return sorted((a for a in chapters if when[a.id] < last), key=lambda a: when[a.id])
+
+
+def cost_of_checks(article: catalogue.Article, root: Path = ROOT) -> float:
+    """About how many CPU seconds the planted mistakes, rehearsal and seed audit of a chapter take.
+
+    A mistake is found halfway through a smoke run; the other two are a run each.
+    """
+    smoke = budgets.read(root).get(article.id, budgets.LIMITS)["smoke"]
+    path = root / mutations_path(article)
+    planted = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return smoke * (2 + len(planted.get("mutation", ())) / 2)
+
+
+def some(chapters: list, root: Path = ROOT) -> list:
+    """The chapters for tests of the checks themselves, as parameters, in the order of the book.
+
+    Some take their turn, whatever they cost; those that were touched join them, the latest first,
+    while the share of a push lasts, and the latest in any case. The others are marked as skipped,
+    so that the report names them.
+    """
     if WEEKLY:
-        return list(chapters)
-    wanted = {article.id for article in (*touched(chapters), *rotating(chapters, IN_TURN))}
-    return [article for article in chapters if article.id in wanted]
+        return [pytest.param(article, id=article.id) for article in chapters]
+    lately = touched(chapters, root)
+    chosen = {article.id for article in rotating(chapters, IN_TURN)}
+    left = SHARE - sum(cost_of_checks(a, root) for a in chapters if a.id in chosen)
+    waiting = [article for article in lately if article.id not in chosen]
+    for number, article in enumerate(waiting):
+        left -= cost_of_checks(article, root)
+        if left >= 0 or number == 0:
+            chosen.add(article.id)
+    late = {article.id for article in waiting} - chosen
+    return [
+        pytest.param(
+            article,
+            id=article.id,
+            marks=[pytest.mark.skip(reason=POSTPONED)] if article.id in late else [],
+        )
+        for article in chapters
+        if article.id in chosen | late
+    ]
 
 
 def rotating(chapters: list, count: int = 2, step: int | None = None) -> list:
     """``count`` of the chapters, others at the next step, each as often as any other."""
-    if len(chapters) <= count:
-        return list(chapters)
+    return [chapter for chapter, _ in turns(chapters, count, step)]
+
+
+def turns(chapters: list, count: int = 2, step: int | None = None) -> list[tuple]:
+    """The rotating chapters, each with the number of turns that it had before.
+
+    Which seed a chapter runs with goes by that number. A seed that went by the step would be the
+    same at each of its turns, where the number of chapters is a multiple of that of the seeds.
+    """
     step = rotation() if step is None else step
-    return [chapters[(step * count + k) % len(chapters)] for k in range(count)]
+    if len(chapters) <= count:
+        return [(chapter, step) for chapter in chapters]
+    places = [step * count + k for k in range(count)]
+    return [(chapters[place % len(chapters)], place // len(chapters)) for place in places]

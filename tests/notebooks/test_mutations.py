@@ -4,6 +4,7 @@ import fixture_notebooks as fixtures
 import nbformat
 import pytest
 from project_notebooks import ARTICLES, CHAPTERS, ROOT, SMOKE_SEED, some
+from project_notebooks import mutations_path as relative_path
 
 from kexian_utils.errors import KexianError
 from kexian_utils.experiment.records import outputs
@@ -15,7 +16,7 @@ MUST_HAVE = ("theorem", "approximation")
 
 
 def mutations_path(article):
-    return ROOT / "tests" / "notebooks" / "mutations" / f"{article.id}.toml"
+    return ROOT / relative_path(article)
 
 
 @pytest.mark.parametrize("article", ARTICLES)
@@ -31,7 +32,8 @@ def test_every_theorem_and_approximation_has_a_planted_mistake(article):
     assert planted <= set(article.claims)
 
 
-@pytest.mark.parametrize("article", [pytest.param(a, id=a.id) for a in some(CHAPTERS)])
+@pytest.mark.chapters
+@pytest.mark.parametrize("article", some(CHAPTERS))
 def test_planted_mistakes_of_the_chapter_turn_their_claims_red(article):
     try:
         # test_reruns shows that the unchanged chapter is green with this profile and seed.

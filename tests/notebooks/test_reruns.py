@@ -13,10 +13,9 @@ from project_notebooks import (
     ROOT,
     SMOKE_SEED,
     WEEKLY,
-    rotating,
     rotation,
     some,
-    touched,
+    turns,
 )
 
 from kexian_utils.catalogue import PROFILES
@@ -35,11 +34,15 @@ from kexian_utils.runner.execution.execute import (
 )
 from kexian_utils.runner.execution.provisioner import KERNEL, forks
 
-DEFAULT_SEED = 1 + rotation() % 3
 BACKENDS = ("tensorflow", pytest.param("jax", marks=pytest.mark.jax))
-ROTATING = CHAPTERS if WEEKLY else rotating(CHAPTERS)
+TURNS = [(article, rotation()) for article in CHAPTERS] if WEEKLY else turns(CHAPTERS)
+ROTATING = [article for article, _ in TURNS]
+OTHER_SEED = {article.id: 1 + turn % 3 for article, turn in TURNS}
+SOME = some(CHAPTERS)
 
 weekly = pytest.mark.skipif(not WEEKLY, reason="runs only with KEXIAN_WEEKLY=1")
+
+pytestmark = pytest.mark.chapters
 
 
 @pytest.fixture(scope="session")
@@ -101,7 +104,7 @@ def test_smoke_at_another_seed(run, article, backend):
 @pytest.mark.parametrize("article", [pytest.param(a, id=a.id) for a in ROTATING])
 def test_default_at_another_seed(run, article, backend):
     only_once_without_keras(article, backend)
-    setting = Setting(COMMITTED.profile, DEFAULT_SEED, backend)
+    setting = Setting(COMMITTED.profile, OTHER_SEED[article.id], backend)
     check_claims(article, run(ROOT / article.path, setting), setting)
 
 
@@ -181,7 +184,7 @@ def rehearsal(article):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("article", [pytest.param(a, id=a.id) for a in some(CHAPTERS)])
+@pytest.mark.parametrize("article", SOME)
 def test_full_is_rehearsed_on_generated_data(article, tmp_path):
     parameters = rehearsal(article)
     assert parameters, "metadata.kexian.rehearsal must say how `full` runs without a GPU"
@@ -244,7 +247,7 @@ def disturbed(notebook, *, keras):
     return result
 
 
-@pytest.mark.parametrize("article", [pytest.param(a, id=a.id) for a in some(CHAPTERS)])
+@pytest.mark.parametrize("article", SOME)
 def test_disturbed_global_random_state_changes_nothing(run, article, tmp_path):
     setting = Setting("smoke", SMOKE_SEED)
     notebook = read_notebook(ROOT / article.path)
@@ -307,38 +310,3 @@ def test_no_alarm_while_another_core_is_busy(article, tmp_path):
     finally:
         busy.kill()
         busy.wait()
-
-
-# ------------------------------------------------------------------------------------- rotation
-
-
-def test_what_was_touched_is_never_left_to_its_turn(monkeypatch):
-    import project_notebooks
-
-    chapters = CHAPTERS[:3]
-    log = {"log": f"{chapters[1].path.as_posix()}\nREADME.md\n", "diff": "", "ls-files": ""}
-    monkeypatch.setattr(project_notebooks, "_git", lambda *words: log.get(words[0], "7"))
-    assert touched(chapters) == [chapters[1]]
-    log["ls-files"] = f"tests/notebooks/mutations/{chapters[2].id}.toml\n"
-    assert touched(chapters) == chapters[1:]
-    monkeypatch.setattr(project_notebooks, "WEEKLY", False)
-    monkeypatch.setattr(project_notebooks, "IN_TURN", 0)
-    assert some(chapters) == chapters[1:]
-    monkeypatch.setattr(project_notebooks, "WEEKLY", True)
-    assert some(chapters) == chapters
-
-
-def test_rotation_reaches_every_chapter_equally_often():
-    chapters = list("abcdefg")
-    met = [name for step in range(7) for name in rotating(chapters, 2, step)]
-    assert sorted(met) == sorted(chapters * 2)
-    assert rotating(["a"], 2, 5) == ["a"]
-    assert all(len(set(rotating(chapters, 2, step))) == 2 for step in range(20))
-
-
-def test_rotation_can_be_set(monkeypatch):
-    monkeypatch.setenv("KEXIAN_ROTATION", "12")
-    assert rotation() == 12
-    monkeypatch.setenv("KEXIAN_ROTATION", "x")
-    with pytest.raises(ValueError, match="KEXIAN_ROTATION must be a whole number, got 'x'"):
-        rotation()

@@ -1,7 +1,9 @@
 """Several test processes: groups stay whole and in order, and every way to end leaves nothing."""
 
 import importlib.util
+import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -13,6 +15,8 @@ import fixture_notebooks as fixtures
 import nbformat
 import psutil
 import pytest
+
+from kexian_utils.runner.checks import pytest_groups as workers
 
 COMMAND = [
     *(sys.executable, "-m", "pytest", "-c", os.devnull, "-p", "no:cacheprovider", "--color=no"),
@@ -29,10 +33,6 @@ MARK = "KEXIAN_TEST_OF_WORKERS"
 UNITS = """
 import os, pytest
 
-@pytest.fixture(scope="session")
-def book():
-    return 1
-
 def note(name):
     with open(os.environ["NOTES"], "a") as file:
         print(os.environ["PYTEST_XDIST_WORKER"], os.environ["OMP_NUM_THREADS"], name, file=file)
@@ -48,9 +48,18 @@ def test_fails():
     note("{name} 12")
     assert 1 == 2
 
-def test_of_the_book(book):
-    note("book")
+@pytest.mark.backends
+def test_on_both():
+    note(os.environ.get("KERAS_BACKEND") + os.environ.get("XLA_FLAGS", ""))
 """
+OTHERS = {
+    "tests/book/test_pages.py": "def test_of_the_book(book):\n    pass\n",
+    "tests/book/conftest.py": "import pytest\n\n@pytest.fixture\ndef book():\n    return 1\n",
+    "tests/notebooks/test_chapters.py": (
+        "import pytest\n\n@pytest.mark.chapters\ndef test_runs():\n    pass\n\n"
+        "def test_reads():\n    pass\n"
+    ),
+}
 
 
 def chapter(*sources):
@@ -66,14 +75,16 @@ def chapter(*sources):
 def project(tmp_path):
     """A folder with two notebooks and two files of tests, and how to start pytest there."""
     (tmp_path / "notebooks").mkdir()
-    (tmp_path / "tests").mkdir()
-    for name in ("one", "two"):
-        (tmp_path / "tests" / f"test_{name}.py").write_text(UNITS.format(name=name))
+    files = {f"tests/unit/test_{name}.py": UNITS.format(name=name) for name in ("one", "two")}
+    for path, text in (files | OTHERS).items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
     mark = uuid.uuid4().hex
     variables = {MARK: mark, "NOTES": str(tmp_path / "notes"), "PYTHONPATH": str(fixtures.ROOT)}
     variables = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")} | variables
     variables.pop("OMP_NUM_THREADS", None)
     variables["KEXIAN_PREIMPORT"] = "ipykernel.kernelapp"  # no framework is needed here
+    variables["KERAS_BACKEND"] = "tensorflow"
 
     def start(*options):
         return subprocess.Popen(
@@ -116,20 +127,27 @@ def test_groups_stay_whole_and_in_order_and_a_killed_kernel_fails_alone(project)
     killed = ["a = 1", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "a"]
     for name, cells in {"x": sources, "y": sources, "z": killed}.items():
         nbformat.write(chapter(*cells), project.root / "notebooks" / f"{name}.ipynb")
-    run = project("notebooks", "tests", "--kexian-phase=first")
+    costs = project.root / "_build" / "costs" / "all.json"
+    run = project("notebooks", "tests/unit", f"--kexian-costs={costs}")
     output = run.communicate(timeout=120)[0]
     assert run.returncode == 1, output
-    assert "4 failed, 39 passed, 2 skipped" in output
+    assert "4 failed, 41 passed, 2 skipped" in output
     assert "the kernel died in cell 1" in output
     copies = {path.stem for path in project.root.glob("_build/runs/*/*.ipynb")}
     assert copies == {"x", "y"}
     # Names are as they are without workers.
-    assert re.search(r"^FAILED tests/test_one.py::test_fails - assert 1 == 2$", output, re.M)
-    assert len(re.findall(r"^SKIPPED \[1\] tests/test_\w+.py:\d+: not here$", output, re.M)) == 2
+    assert re.search(r"^FAILED tests/unit/test_one.py::test_fails - assert 1 == 2$", output, re.M)
+    assert len(re.findall(r"^SKIPPED \[1\] tests/\S+.py:\d+: not here$", output, re.M)) == 2
     slowest = output[output.index("slowest groups, of") :]
     names = re.findall(r"^ +[\d.]+ s  (\S+)$", slowest, re.M)
     notebooks = [f"notebooks/{name}.ipynb" for name in "xyz"]
-    assert sorted(names) == [*notebooks, "tests/test_one.py", "tests/test_two.py"]
+    files = [f"tests/unit/test_{name}.py" for name in ("one", "two")]
+    assert sorted(names) == [*notebooks, *files]
+    record = json.loads(costs.read_text())
+    assert sorted(record["groups"]) == sorted(names)
+    assert all(seconds >= 0 for seconds in record["groups"].values())
+    assert (record["phase"], record["processes"]) == ("all", 2)
+    assert 0 < sum(record["groups"].values()) < 2 * record["wall"]
     notes = [line.split() for line in (project.root / "notes").read_text().splitlines()]
     for name in ("one", "two"):
         mine = [note for note in notes if note[2] == name]
@@ -138,13 +156,114 @@ def test_groups_stay_whole_and_in_order_and_a_killed_kernel_fails_alone(project)
     assert {note[1] for note in notes} == {"1"}
 
 
-def test_the_book_has_a_phase_of_its_own(project):
-    run = project("tests", "--kexian-phase=book", "-n0", "--collect-only", "-q")
-    output = run.communicate(timeout=120)[0]
-    assert run.returncode == 0, output
-    assert re.findall(r"^tests/.*", output, re.M) == [
-        f"tests/test_{name}.py::test_of_the_book" for name in ("one", "two")
+class Names:
+    """Keeps the names of what was collected and not deselected."""
+
+    def pytest_collection_finish(self, session):
+        self.names = [item.nodeid for item in session.items]
+
+
+@pytest.fixture
+def collected(project, monkeypatch):
+    """Collect in this process, which takes a tenth of the time: names, or the exit code."""
+    for name in ("KERAS_BACKEND", "XLA_FLAGS"):
+        monkeypatch.setenv(name, "")  # the phase sets them; they are as before at the end
+    monkeypatch.chdir(project.root)
+
+    def collect(*options):
+        found = Names()
+        options = [*COMMAND[3:-1], f"--rootdir={project.root}", "--import-mode=importlib", *options]
+        before = set(sys.modules)
+        code = pytest.main([*map(str, options), "-n0", "--collect-only", "-q"], plugins=[found])
+        for name in set(sys.modules) - before:
+            if name.split(".")[0] == "tests":  # another project has modules of these names
+                del sys.modules[name]
+        return found.names if code in (0, 5) else code
+
+    return collect
+
+
+def test_each_test_has_its_phase_and_the_marked_ones_a_second(project, collected):
+    nbformat.write(chapter("a = 1", "a"), project.root / "notebooks" / "x.ipynb")
+    found = {
+        phase: collected(*folders, f"--kexian-phase={phase}")
+        for phase, folders in workers.PHASES.items()
+    }
+    assert found["book"] == ["tests/book/test_pages.py::test_of_the_book"]
+    assert found["chapters"] == [
+        *(f"notebooks/x.ipynb::Cell {number}" for number in (0, 1)),
+        "tests/notebooks/test_chapters.py::test_runs",
     ]
+    twice = [f"tests/unit/test_{name}.py::test_on_both" for name in ("one", "two")]
+    assert found["jax"] == twice
+    once = [name for phase in ("units", "chapters", "book") for name in found[phase]]
+    assert sorted(once) == sorted(collected("notebooks", "tests"))
+    assert set(twice) <= set(found["units"])
+
+
+def test_the_phase_of_jax_runs_on_jax(project):
+    run = project("tests/unit", "--kexian-phase=jax")
+    assert run.wait(timeout=120) == 0
+    notes = [line.split()[2:] for line in (project.root / "notes").read_text().splitlines()]
+    assert [words[0] for words in notes] == ["jax--xla_cpu_multi_thread_eigen=false"] * 2
+    assert all("--xla_backend_optimization_level=0" in words for words in notes)
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "phase"),
+    [
+        ("tests/test_x.py", "@pytest.mark.backends\ndef test_x(): pass", "jax"),
+        ("tests/unit/test_x.py", "@pytest.mark.chapters\ndef test_x(): pass", "chapters"),
+        ("tests/unit/test_x.py", "@pytest.mark.usefixtures('book')\ndef test_x(): pass", "book"),
+    ],
+)
+def test_a_test_that_its_phase_would_not_find_is_refused(
+    project, collected, capsys, path, text, phase
+):
+    (project.root / path).write_text(f"import pytest\n{text}\n")
+    assert collected("tests", "--kexian-phase=units") == 4
+    assert f"{path} holds a test of the phase {phase}, which collects" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_every_test_is_in_exactly_one_shard(project, collected, count):
+    for name in "xyz":
+        nbformat.write(chapter("a = 1", "a"), project.root / "notebooks" / f"{name}.ipynb")
+    (project.root / workers.COSTS).write_text('{"notebooks/y.ipynb": 1000}')
+    parts = [
+        collected("notebooks", "tests", f"--kexian-shard={number + 1}/{count}")
+        for number in range(count)
+    ]
+    every = collected("notebooks", "tests")
+    assert sorted(sum(parts, [])) == sorted(every)
+    homes = [{name.split("::")[0] for name in part} for part in parts]
+    assert sum(map(len, homes)) == len(set().union(*homes)) or count == 7  # groups are files here
+    assert parts == [[name for name in every if name in set(part)] for part in parts], (
+        "the order within a part is that of all"
+    )
+    if count > 1:  # the long one stays alone
+        assert {"notebooks/y.ipynb"} in homes
+
+
+def test_parts_cost_about_the_same_and_are_the_same_every_time():
+    rng = random.Random(0)
+    costs = {f"group {k}": rng.lognormvariate(3, 1) for k in range(200)}
+    for count in (1, 2, 4, 6):
+        parts = workers.divide(costs, count)
+        assert set().union(*parts) == set(costs)
+        assert sum(map(len, parts)) == len(costs)
+        totals = [sum(costs[name] for name in part) for part in parts]
+        assert max(totals) < 1.02 * min(totals)
+        assert parts == workers.divide(dict(reversed(costs.items())), count)
+    assert workers.divide({"a": 1.0}, 3) == [{"a"}, set(), set()]
+    assert list(map(len, workers.divide(dict.fromkeys("abcdef", 0.0), 3))) == [2, 2, 2]
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/0", "-1/2", "1/2/3"])
+def test_a_wrong_part_is_named(driver, capsys, text):
+    with pytest.raises(SystemExit):
+        driver.main([f"--shard={text}"])
+    assert f"must look like 2/4, from 1/4 to 4/4, got '{text}'" in capsys.readouterr().err
 
 
 SLEEP = (
@@ -180,18 +299,59 @@ def driver():
     return module
 
 
+FOUR = ["units", "jax", "chapters", "book"]
+
+
 @pytest.mark.parametrize(
-    ("number", "codes", "code", "phases"),
-    [("1", [3], 3, 1), ("2", [1, 0], 1, 2), ("3", [0, 4], 4, 2), ("2", [2], 2, 1)],
+    ("arguments", "codes", "code", "phases"),
+    [
+        ([], [0, 0, 0, 0], 0, FOUR),
+        ([], [0, 3, 1, 0], 3, FOUR),
+        ([], [0, 0, 0, 4], 4, FOUR),
+        ([], [1, 2], 1, FOUR[:2]),  # interrupted
+        ([], [0, 5, 5, 5], 0, FOUR),
+        ([], [5, 5, 5, 5], 5, FOUR),  # no test at all
+        (["--shard", "2/3"], [0, 0, 1], 1, FOUR[:3]),
+        (["--phase=book"], [0], 0, ["book"]),
+        (["--phase=jax", "--phase=units"], [5, 0], 0, ["jax", "units"]),
+    ],
 )
-def test_the_exit_codes_of_both_phases_count(driver, monkeypatch, number, codes, code, phases):
+@pytest.mark.parametrize("number", ["1", "2"])
+def test_the_exit_codes_of_all_phases_count(
+    driver, monkeypatch, capsys, number, arguments, codes, code, phases
+):
     calls, left = [], list(codes)
     monkeypatch.setenv("KEXIAN_JOBS", number)
     monkeypatch.setattr(driver, "run", lambda *options: calls.append(options) or left.pop(0))
-    assert driver.main(["-x"]) == code
-    assert len(calls) == phases
-    assert all("-x" in options for options in calls)
-    assert (f"-n{number}" in calls[0]) == (number != "1")
+    assert driver.main([*arguments, "-x"]) == code
+    assert [options[0] for options in calls] == [f"--kexian-phase={phase}" for phase in phases]
+    shown = capsys.readouterr().out
+    for phase, options in zip(phases, calls, strict=True):
+        assert "-x" in options
+        assert f"--kexian-costs=_build/costs/{phase}.json" in options
+        assert set(workers.PHASES[phase]) <= set(options)
+        divided = phase != "book"
+        assert ("-n2" in options) == (number == "2" and divided)
+        part = "2/3" if "--shard" in arguments else "1/1"
+        assert (f"--kexian-shard={part}" in options) == divided
+        assert f"kexian: {driver.WORDS[phase]}: exit code " in shown
+
+
+def test_the_first_failed_phase_is_the_last_if_wanted(driver, monkeypatch):
+    monkeypatch.setenv("KEXIAN_JOBS", "2")
+    for setting, number in (("1", 2), ("0", 4), ("", 4)):
+        calls = []
+        monkeypatch.setenv("KEXIAN_FAIL_FAST", setting)
+        answers = iter([5, 1, 1, 1])
+        monkeypatch.setattr(driver, "run", lambda *o, a=answers, c=calls: c.append(o) or next(a))
+        assert driver.main([]) == 1
+        assert len(calls) == number
+
+
+def test_the_book_cannot_be_divided(driver, capsys):
+    with pytest.raises(SystemExit):
+        driver.main(["--phase=book", "--shard=1/2"])
+    assert "cannot be divided; run it with --phase book" in capsys.readouterr().err
 
 
 def test_a_wrong_number_of_processes_is_named(driver, monkeypatch):

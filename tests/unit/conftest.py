@@ -1,8 +1,5 @@
-"""A small checkout to run chapters in, kernels that start quickly, and test files again on JAX."""
+"""A small checkout to run chapters in, kernels that start quickly, and float64 on JAX."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
@@ -49,35 +46,6 @@ def write_chapters(empty_checkout):
         return articles
 
     return write
-
-
-@pytest.fixture
-def again_on_jax(request):
-    """Run the file of this test once more on JAX: again_on_jax(*arguments of pytest, xla_flags="").
-
-    The test is skipped in the run on JAX itself and where there is no JAX.
-    """
-    keras = pytest.importorskip("keras")
-    pytest.importorskip("jax")
-    if keras.backend.backend() == "jax":
-        pytest.skip("this is the run on JAX")
-
-    def run(*arguments, xla_flags=""):
-        flags = f"{os.environ.get('XLA_FLAGS', '')} {xla_flags}".strip()
-        environment = (
-            os.environ | {"KERAS_BACKEND": "jax"} | ({"XLA_FLAGS": flags} if flags else {})
-        )
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-        done = subprocess.run(
-            [*command, str(request.path), *arguments],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=900,
-        )
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
-
-    return run
 
 
 @pytest.fixture(scope="module")

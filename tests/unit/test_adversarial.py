@@ -15,7 +15,7 @@ from kexian_utils.robustness.adversarial import (  # noqa: E402
     pgd_attack,
 )
 
-pytestmark = pytest.mark.usefixtures("float64_on_jax")
+pytestmark = [pytest.mark.backends, pytest.mark.usefixtures("float64_on_jax")]
 
 A = np.random.default_rng(0).normal(size=(4, 4))
 X = np.random.default_rng(1).normal(size=(3, 4))
@@ -191,8 +191,3 @@ def test_bad_input():
             pgd_attack(quadratic, x, y, 0.1, bad, 0.1)
     with pytest.raises(ValueError, match="clip must be an increasing pair"):
         pgd_attack(quadratic, x, y, 0.1, 2, 0.1, clip=(1, 0))
-
-
-@pytest.mark.jax
-def test_the_same_on_jax(again_on_jax):
-    again_on_jax()

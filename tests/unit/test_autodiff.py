@@ -1,7 +1,5 @@
 """Derivatives against closed forms; the file runs on TensorFlow, and once more on JAX."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -10,7 +8,7 @@ from keras import layers, ops  # noqa: E402
 
 from kexian_utils import autodiff  # noqa: E402
 
-pytestmark = pytest.mark.usefixtures("float64_on_jax")
+pytestmark = [pytest.mark.backends, pytest.mark.usefixtures("float64_on_jax")]
 
 
 def array(value):
@@ -180,8 +178,3 @@ def test_other_backends_are_refused_with_the_remedy(monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
     with pytest.raises(RuntimeError, match="set KERAS_BACKEND=tensorflow"):
         autodiff.gradient(quartic)(POINT)
-
-
-@pytest.mark.jax
-def test_the_same_on_jax(again_on_jax):
-    again_on_jax(str(Path(__file__).with_name("test_layers.py")))

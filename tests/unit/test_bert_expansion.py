@@ -15,6 +15,8 @@ from kexian_utils.bert import expansion, rules  # noqa: E402
 from kexian_utils.training.building import weights_at_zero  # noqa: E402
 from kexian_utils.training.precision import double_precision  # noqa: E402
 
+pytestmark = pytest.mark.backends
+
 BACKEND = keras.backend.backend()
 VOCABULARY, LENGTH, BATCH = 23, 8, 3
 INPUTS = ("token_ids", "segment_ids", "padding_mask", "mask_positions")
@@ -558,11 +560,3 @@ def test_ties_are_broken_only_where_there_are_twins():
         expansion.break_ties(small_gpt("float32"), 2)
     for weight, value in zip(large.weights, values, strict=True):
         np.testing.assert_array_equal(weight.numpy(), value)
-
-
-@pytest.mark.jax
-def test_the_same_on_jax(again_on_jax):
-    # Nearly all of the time goes into compiling small functions, which need no optimisation.
-    again_on_jax(
-        xla_flags="--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-    )

@@ -14,6 +14,8 @@ from keras import ops  # noqa: E402
 from kexian_utils.bert import checkpoints, expansion, rules  # noqa: E402
 from kexian_utils.training.precision import double_precision  # noqa: E402
 
+pytestmark = pytest.mark.backends
+
 BACKEND = keras.backend.backend()
 SENTENCES = [
     "the weather is lovely today and the sun is out .",
@@ -136,8 +138,3 @@ def test_inserted_block(after, dtype):
     assert deep.backbone.num_layers == 7
     for bar in ("states", "pooled", "logits"):
         assert result[bar] <= DEPTH[dtype]
-
-
-@pytest.mark.jax
-def test_the_same_on_jax(again_on_jax):
-    again_on_jax()

@@ -9,6 +9,8 @@ from keras import layers, ops  # noqa: E402
 from kexian_utils import autodiff  # noqa: E402
 from kexian_utils.layers import BatchCenter  # noqa: E402
 
+pytestmark = pytest.mark.backends
+
 rng = np.random.default_rng(0)
 BATCH = rng.normal(loc=3.0, size=(8, 5, 4)).astype("float32")
 

@@ -11,7 +11,7 @@ from keras import ops  # noqa: E402
 
 from kexian_utils import autodiff, losses  # noqa: E402
 
-pytestmark = pytest.mark.usefixtures("float64_on_jax")
+pytestmark = [pytest.mark.backends, pytest.mark.usefixtures("float64_on_jax")]
 
 rng = np.random.default_rng(0)
 SCORES = 3 * rng.normal(size=(40, 6))
@@ -244,8 +244,3 @@ def test_bad_arguments():
             losses.log_elementary_symmetric(SCORES, wrong)
     with pytest.raises(ValueError, match="got a scalar"):
         losses.log_elementary_symmetric(1.0, 1)
-
-
-@pytest.mark.jax
-def test_the_same_on_jax(again_on_jax):
-    again_on_jax()

@@ -9,6 +9,8 @@ from keras import layers, ops  # noqa: E402
 
 from kexian_utils.models import AdversarialModel  # noqa: E402
 
+pytestmark = pytest.mark.backends
+
 V, D, N, EPSILON = 7, 3, 4, 0.8
 TOKENS = np.array([[1, 2, 2, 5], [0, 1, 3, 3], [5, 5, 5, 5]])
 LABELS = np.array([[1.0], [0.0], [1.0]])
@@ -171,8 +173,3 @@ def test_bad_input():
     with pytest.raises(ValueError, match="called once in the model, got 'twice', called 2 times"):
         twice.train_on_batch(np.ones((2, 3)), np.ones((2, 3)))
     assert "call" not in vars(shared)
-
-
-@pytest.mark.jax
-def test_the_same_on_jax(again_on_jax):
-    again_on_jax()

@@ -9,6 +9,8 @@ from keras import ops  # noqa: E402
 from kexian_utils import optimizers  # noqa: E402
 from kexian_utils.training import accumulation  # noqa: E402
 
+pytestmark = pytest.mark.backends
+
 rng = np.random.default_rng(0)
 X, Y = rng.normal(size=(24, 3)), rng.normal(size=24)
 
@@ -185,8 +187,3 @@ def test_bad_momentum():
         optimizers.MomentumAccumulatedSGD(momentum=1.0)
     with pytest.raises(ValueError, match="accumulation_steps must be an integer"):
         optimizers.MomentumAccumulatedSGD(accumulation_steps=0)
-
-
-@pytest.mark.jax
-def test_the_same_on_jax(again_on_jax):
-    again_on_jax()

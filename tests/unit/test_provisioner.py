@@ -286,7 +286,7 @@ def test_nothing_is_left_when_the_owner_ends(signum):
     script = (
         "import os, time\n"
         "from jupyter_client.manager import KernelManager\n"
-        "from kexian_utils.runner import provisioner\n"
+        "from kexian_utils.runner.execution import provisioner\n"
         "m = KernelManager(kernel_name='kexian'); m.start_kernel()\n"
         "t = next(iter(provisioner._templates.running.values()))\n"
         "print(m.provisioner.pid, t.process.pid, t.folder, flush=True)\n"

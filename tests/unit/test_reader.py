@@ -98,6 +98,8 @@ class Forward:
         return expit(x @ kernel + bias) * (answerable if self.config.gate else 1), answerable
 
 
+# The other tests do not hang on the backend, and compiling takes long on JAX.
+@pytest.mark.backends
 @pytest.mark.parametrize(
     "options",
     [{}, {"features": False, "pretrained": 0}, {"gate": False, "passage_rates": (1, 3, 9)}],
@@ -261,6 +263,7 @@ def test_buckets_give_what_fit_takes_and_go_from_epoch_to_epoch():
 # -- training -------------------------------------------------------------------------------------
 
 
+@pytest.mark.backends
 def test_it_learns(reader):
     assert reader.losses[-1] < 0.4 * reader.losses[0]
     made = make_factqa(1, 200, 1, "SS")
@@ -522,7 +525,3 @@ def test_what_is_no_reader_is_refused_and_nothing_is_overwritten(reader, tmp_pat
     (folder / "network.keras").write_bytes(b"PK")
     with pytest.raises(ValueError, match="network.keras is damaged"):
         DGCNNReader.load(folder)
-
-
-def test_again_on_jax(again_on_jax):
-    again_on_jax("-k", "network_is or learns")  # compiling takes long there

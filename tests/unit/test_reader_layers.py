@@ -9,6 +9,8 @@ from keras import ops  # noqa: E402
 
 from kexian_utils.layers import AttentionPooling1D, DilatedGatedConv1D  # noqa: E402
 
+pytestmark = pytest.mark.backends
+
 rng = np.random.default_rng(0)
 X = rng.normal(size=(3, 20, 5)).astype("float32")
 MASK = np.arange(20) < np.array([[20], [13], [1]])
@@ -198,8 +200,3 @@ def test_in_a_model_with_masks_saved_and_loaded(tmp_path):
 def test_bad_arguments(make, words):
     with pytest.raises(ValueError, match=words):
         make()
-
-
-@pytest.mark.jax
-def test_the_same_on_jax(again_on_jax):
-    again_on_jax()

@@ -8,6 +8,8 @@ from keras import layers, ops  # noqa: E402
 
 from kexian_utils.training import stacked  # noqa: E402
 
+pytestmark = pytest.mark.backends
+
 WIDTHS = (6, 5, 4, 3)
 
 
@@ -112,8 +114,3 @@ def test_leaky_units_are_keras_leaky_relu():
 def test_no_batches():
     with pytest.raises(ValueError, match="batches must hold at least one"):
         stacked.train(loss, stacked.he_normal(WIDTHS, rngs()), [], 0.1)
-
-
-@pytest.mark.jax
-def test_the_same_on_jax(again_on_jax):
-    again_on_jax()

@@ -12,7 +12,7 @@ from kexian_utils import autodiff  # noqa: E402
 from kexian_utils.generative import wgan  # noqa: E402
 from kexian_utils.training import stacked  # noqa: E402
 
-pytestmark = pytest.mark.usefixtures("float64_on_jax")
+pytestmark = [pytest.mark.backends, pytest.mark.usefixtures("float64_on_jax")]
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(7, 3))
@@ -206,8 +206,3 @@ def critic_with(**changes):
 def test_bad_input(call, words):
     with pytest.raises(ValueError, match=words):
         call()
-
-
-@pytest.mark.jax
-def test_the_same_on_jax(again_on_jax):
-    again_on_jax()

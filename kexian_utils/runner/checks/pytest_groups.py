@@ -5,16 +5,24 @@ expensive fixture: the cells of a notebook, the smoke runs of a chapter, the tes
 that take long come first, so that at the end no process waits long for another. Each process and
 its children use one thread. At the end the slowest groups are listed, with ``-n`` and without.
 
-Some tests read what others leave behind: those with the fixture ``book`` build it from the executed
-copies of the notebook tests. They come last; as processes do not wait for each other, ``make test``
-runs them on their own (``--kexian-phase``).
+``make test`` runs one phase after the other (``--kexian-phase``), because processes do not wait for
+each other: unit tests and what reads stored notebooks, which show most faults within minutes; those
+of the unit tests that are marked ``backends``, once more on JAX; all that executes chapters; and
+the book, which is built from the executed copies that the chapters' tests leave behind.
+
+Several machines share the work with ``--kexian-shard 1/4`` and so on: each takes its part of the
+groups, the same at every call, and about as much of the time as the others.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
+import re
 import tempfile
-from collections.abc import Generator, Sequence
+import time
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,39 +33,83 @@ from kexian_utils.experiment.backend import fix_threads
 SHOWN = 25
 BOOK = "book"
 
-# Roughly, in seconds, for the order alone; what is not named counts as OTHER.
+# Where the tests of each phase are; a phase collects nothing else (collecting the unit tests means
+# to import the frameworks). "units" is what no other phase takes.
+PHASES = {
+    "units": ("tests",),
+    "jax": ("tests/unit",),
+    "chapters": ("notebooks", "tests/notebooks"),
+    "book": ("tests/book",),
+}
+COSTS = Path("tests") / "costs.json"  # seconds of each group, as `tools/forecast.py --keep` left it
+
+# Roughly, in seconds, for groups that were not measured yet; what is not named counts as OTHER.
 _RANKS = {
-    "planted mistakes": 150,
-    "slow": 120,
-    "reruns": 90,
-    "cells": 80,
-    "jax": 70,
+    "planted mistakes": 60,
+    "slow": 60,
+    "reruns": 25,
+    "cells": 40,
+    "jax": 20,
     "small book": 60,
     "bert": 50,
     BOOK: -1,
 }
 OTHER = 10
 
+# On JAX nearly all of the time goes into compiling small functions, which need no optimisation.
+_QUICK_COMPILATION = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+
 _GROUPS = pytest.StashKey[dict[str, str]]()
 _FOLDER = pytest.StashKey[Path]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option that tells the tests of the book from all others."""
-    parser.getgroup("kexian", "Kexian notebooks").addoption(
+    """Add the options that divide the tests, and that of the file for their times."""
+    group = parser.getgroup("kexian", "Kexian notebooks")
+    group.addoption(
         "--kexian-phase",
-        choices=("all", "first", "book"),
+        choices=("all", *PHASES),
         default="all",
-        help="first: all tests but those of the book made of the executed notebooks; "
-        "book: only those",
+        help="units: what executes no chapter; jax: the unit tests marked `backends`, on JAX; "
+        "chapters: what executes chapters; book: the book made of the executed chapters; "
+        "all: everything in one go, but nothing twice (without jax)",
     )
+    group.addoption(
+        "--kexian-shard",
+        type=shard,
+        default=(1, 1),
+        metavar="I/N",
+        help="the I-th of N parts, from 1/N to N/N",
+    )
+    group.addoption(
+        "--kexian-costs",
+        default=None,
+        metavar="FILE",
+        help="write the seconds of each group to this file, as JSON",
+    )
+
+
+def shard(text: str) -> tuple[int, int]:
+    """Read "2/4" as (2, 4).
+
+    Raises:
+        argparse.ArgumentTypeError: anything else than two numbers, the first from 1 to the second.
+    """
+    match = re.fullmatch(r"(\d{1,4})/(\d{1,4})", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise argparse.ArgumentTypeError(f"must look like 2/4, from 1/4 to 4/4, got {text!r}")
+    return int(match[1]), int(match[2])
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
-    """Give each process one thread."""
-    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
-        fix_threads(1)
+    """Give each process one thread; choose the backend of the phase before it is imported."""
+    if not hasattr(config, "workerinput"):
+        if getattr(config.option, "numprocesses", None):
+            fix_threads(1)
+        if config.option.kexian_phase == "jax":
+            flags = f"{os.environ.get('XLA_FLAGS', '')} {_QUICK_COMPILATION}".strip()
+            os.environ |= {"KERAS_BACKEND": "jax", "XLA_FLAGS": flags}
     return (yield)
 
 
@@ -103,21 +155,70 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Take the items of the phase; find the group of each; with workers, long groups first."""
+    """Take the items of the phase and the shard; with workers, long groups first."""
     phase = config.getoption("--kexian-phase")
-    if phase != "all":
-        chosen = [item for item in items if _uses(item, BOOK) == (phase == BOOK)]
-        config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
-        items[:] = chosen
-    ranks: dict[str, int] = {}
-    for item in items:
+    chosen = [item for item in items if phase == "all" or phase in phases(item)]
+    names, costs = config.stash[_GROUPS], measured_costs(config.rootpath)
+    ranks: dict[str, float] = {}
+    for item in chosen:
         name, rank = group(item)
-        config.stash[_GROUPS][item.nodeid] = name
-        ranks[name] = max(rank, ranks.get(name, rank))
+        name += ":jax" if phase == "jax" else ""
+        names[item.nodeid] = name
+        ranks[name] = costs.get(name, max(rank, ranks.get(name, rank)))
+    number, count = config.getoption("--kexian-shard")
+    mine = divide(ranks, count)[number - 1]
+    chosen = [item for item in chosen if names[item.nodeid] in mine]
+    if len(chosen) < len(items):
+        taken = set(chosen)
+        config.hook.pytest_deselected(items=[item for item in items if item not in taken])
+        items[:] = chosen
     if hasattr(config, "workerinput"):
-        groups = config.stash[_GROUPS]
-        items.sort(key=lambda item: -ranks[groups[item.nodeid]])
-        Path(config.workerinput["kexian_groups"]).write_text(json.dumps(groups), encoding="utf-8")
+        items.sort(key=lambda item: -ranks[names[item.nodeid]])
+        Path(config.workerinput["kexian_groups"]).write_text(json.dumps(names), encoding="utf-8")
+
+
+def phases(item: pytest.Item) -> tuple[str, ...]:
+    """The phases that an item belongs to; only those on both backends belong to two.
+
+    Raises:
+        pytest.UsageError: the file is in a folder where such a phase does not look.
+    """
+    path = item.path.relative_to(item.config.rootpath).as_posix()
+    if path.endswith(".ipynb") or item.get_closest_marker("chapters"):
+        found: tuple[str, ...] = ("chapters",)
+    elif _uses(item, BOOK):
+        found = ("book",)
+    else:
+        found = ("units", "jax") if item.get_closest_marker("backends") else ("units",)
+    for phase in found:
+        if not path.startswith(tuple(f"{folder}/" for folder in PHASES[phase])):
+            raise pytest.UsageError(
+                f"{path} holds a test of the phase {phase}, which collects only "
+                f"{' and '.join(PHASES[phase])}; move the test there."
+            )
+    return found
+
+
+def measured_costs(root: Path) -> dict[str, float]:
+    """Seconds of each group of tests, measured earlier; empty without that file."""
+    path = root / COSTS
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def divide(costs: Mapping[str, float], count: int) -> list[set[str]]:
+    """Parts of about equal cost: each group, the longest first, joins the part with least so far.
+
+    Args:
+        costs: the seconds of each group.
+        count: the number of parts.
+    """
+    parts: list[set[str]] = [set() for _ in range(count)]
+    totals = [0.0] * count
+    for name in sorted(costs, key=lambda name: (-costs[name], name)):
+        least = totals.index(min(totals))
+        parts[least].add(name)
+        totals[least] += max(costs[name], 0.1)
+    return parts
 
 
 def group(item: pytest.Item) -> tuple[str, int]:
@@ -138,8 +239,6 @@ def group(item: pytest.Item) -> tuple[str, int]:
     for fixture, name in ((BOOK, BOOK), ("small_book", "small book")):
         if _uses(item, fixture):
             return name, _RANKS[name]
-    if jax:
-        return f"{path}:jax", _RANKS["jax"]
     return path, _RANKS["bert"] if "_bert_" in path else OTHER
 
 
@@ -156,6 +255,7 @@ def kind(name: str) -> str:
         "test_default_": "two chapters: default at another seed",
         ":reruns": "every chapter: smoke on both backends, cold and disturbed",
         ":test_": "every chapter: other tests",
+        ".py:jax": "unit tests on JAX",
         "tests/": "tests in " + "/".join(name.split("/")[:2]),
     }
     return next((words for part, words in known.items() if part in name), name)
@@ -167,10 +267,25 @@ class _Times:
     def __init__(self, config: pytest.Config) -> None:
         self.groups = config.stash[_GROUPS]
         self.seconds: dict[str, float] = {}
+        self.started = time.monotonic()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         name = self.groups.get(report.nodeid, report.nodeid.split("::")[0])
         self.seconds[name] = self.seconds.get(name, 0.0) + report.duration
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        options = session.config.option
+        if options.kexian_costs is None or hasattr(session.config, "workerinput"):
+            return
+        record = {
+            "phase": options.kexian_phase,
+            "processes": getattr(options, "numprocesses", None) or 1,
+            "wall": round(time.monotonic() - self.started, 1),
+            "groups": {name: round(self.seconds[name], 2) for name in sorted(self.seconds)},
+        }
+        path = Path(options.kexian_costs)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         slowest = sorted(self.seconds.items(), key=lambda item: -item[1])[:SHOWN]

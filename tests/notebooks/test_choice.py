@@ -1,0 +1,221 @@
+"""Which chapters a push tries: read from real repositories of git, whole and shallow."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import project_notebooks
+import pytest
+from project_notebooks import (
+    CHAPTERS,
+    HistoryError,
+    changed_paths,
+    cost_of_checks,
+    mutations_path,
+    rotating,
+    rotation,
+    some,
+    touched,
+    turns,
+)
+
+FOUR = CHAPTERS[:4]
+
+
+def git(folder, *words):
+    free = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    who = ("-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
+    subprocess.run(["git", *who, *words], cwd=folder, env=free, check=True, capture_output=True)
+
+
+def commit(folder, *paths):
+    for path in paths:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        with (folder / path).open("a") as file:
+            file.write("one more line\n")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "why")
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory):
+    """Four chapters in the first commit; then the second one's mistakes, prose, the third one."""
+    folder = tmp_path_factory.mktemp("origin")
+    git(folder, "init", "--quiet")
+    commit(folder, "README.md", *(article.path for article in FOUR))
+    commit(folder, mutations_path(FOUR[1]))
+    commit(folder, "README.md")
+    commit(folder, FOUR[2].path, "README.md")
+    return folder
+
+
+@pytest.fixture
+def clone(origin, tmp_path, monkeypatch):
+    """Clone the repository: clone("--depth", "1"). CI is not set."""
+    monkeypatch.delenv("CI", raising=False)
+
+    def make(*options):
+        git(tmp_path, "clone", "--quiet", *options, origin.as_uri(), "clone")
+        return tmp_path / "clone"
+
+    return make
+
+
+def test_a_whole_clone_says_what_was_touched(clone, monkeypatch):
+    folder = clone()
+    monkeypatch.setenv("CI", "true")
+    assert touched(FOUR, folder, commits=1) == [FOUR[2]]
+    assert touched(FOUR, folder, commits=3) == [FOUR[2], FOUR[1]]
+    assert set(map(id, touched(FOUR, folder, commits=4))) == set(map(id, FOUR))
+    (folder / FOUR[3].path).write_text("not committed")
+    untracked = folder / mutations_path(FOUR[0])
+    untracked.write_text("not added")
+    assert {a.id for a in touched(FOUR, folder, commits=1)[:2]} == {FOUR[0].id, FOUR[3].id}
+    assert touched(FOUR, folder, commits=1)[2:] == [FOUR[2]]
+
+
+@pytest.mark.parametrize("depth", ["1", "3"])
+def test_a_shallow_clone_is_refused_in_ci(clone, monkeypatch, depth):
+    folder = clone("--depth", depth)
+    # Outside CI only what is not committed counts; not all four, as git itself would say.
+    assert touched(FOUR, folder) == []
+    (folder / FOUR[3].path).write_text("not committed")
+    assert touched(FOUR, folder) == [FOUR[3]]
+    monkeypatch.setenv("CI", "true")
+    for choose in (touched, some):
+        with pytest.raises(HistoryError, match=r"only the latest commits.*`fetch-depth: 0`"):
+            choose(FOUR, folder)
+
+
+def test_an_archive_is_refused_in_ci(tmp_path, monkeypatch):
+    monkeypatch.delenv("CI", raising=False)
+    assert changed_paths(tmp_path) == []
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(HistoryError, match=r"git cannot be asked.*unset CI"):
+        changed_paths(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(HistoryError, match="git cannot be asked"):
+        changed_paths(tmp_path)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="only root can give files away")
+def test_a_checkout_of_another_user_is_read_all_the_same(clone, monkeypatch):
+    folder = clone()
+    for path in (folder, folder / ".git"):
+        os.chown(path, 12345, 12345)
+    monkeypatch.setenv("CI", "true")
+    monkeypatch.setenv("HOME", str(folder))  # where no safe.directory is set
+    assert touched(FOUR, folder, commits=1) == [FOUR[2]]
+
+
+# -------------------------------------------------------------------------------- in turn, or late
+
+
+@pytest.fixture
+def everything_touched(monkeypatch):
+    monkeypatch.setattr(project_notebooks, "WEEKLY", False)
+    monkeypatch.setattr(project_notebooks, "touched", lambda chapters, root: chapters[::-1])
+    monkeypatch.setattr(project_notebooks, "IN_TURN", 1)
+    monkeypatch.setattr(project_notebooks, "cost_of_checks", lambda article, root: 100)
+    monkeypatch.setenv("KEXIAN_ROTATION", "0")
+
+
+def split(parameters):
+    late = [p.id for p in parameters if any(mark.name == "skip" for mark in p.marks)]
+    return [p.id for p in parameters if p.id not in late], late
+
+
+def test_a_push_that_touches_all_chapters_has_a_limit(everything_touched, monkeypatch):
+    ids = [article.id for article in FOUR]
+    # The first has its turn; the last was touched last.
+    monkeypatch.setattr(project_notebooks, "SHARE", 300)
+    assert split(some(FOUR)) == ([ids[0], ids[2], ids[3]], [ids[1]])
+    monkeypatch.setattr(project_notebooks, "SHARE", 400)
+    assert split(some(FOUR)) == (ids, [])
+    monkeypatch.setattr(project_notebooks, "SHARE", 0)  # the latest in any case
+    assert split(some(FOUR)) == ([ids[0], ids[3]], ids[1:3])
+    monkeypatch.setattr(project_notebooks, "WEEKLY", True)
+    assert split(some(FOUR)) == (ids, [])
+
+
+def test_what_is_late_is_named_in_the_report(everything_touched, monkeypatch):
+    monkeypatch.setattr(project_notebooks, "SHARE", 0)
+    (mark,) = some(FOUR)[1].marks
+    assert mark.kwargs["reason"].startswith("postponed: touched lately")
+
+
+def test_costs_are_those_of_the_budget_and_the_mistakes(tmp_path):
+    article = FOUR[0]
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks/budgets.toml").write_text(f"[{article.id}]\nsmoke = 8\ndefault = 9\n")
+    assert cost_of_checks(article, tmp_path) == 16
+    path = tmp_path / mutations_path(article)
+    path.parent.mkdir(parents=True)
+    path.write_text("[[mutation]]\n" * 6)
+    assert cost_of_checks(article, tmp_path) == 40
+    assert cost_of_checks(FOUR[1], tmp_path) == 40  # without a budget: the largest
+
+
+@pytest.mark.parametrize("number", [1, 2, 12, 24, 35, 36])
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("first", [0, 739_000], ids=["run number", "date"])
+def test_every_chapter_has_its_turn_and_meets_every_seed(number, count, first):
+    chapters = list(range(number))
+    bound = -(-number // count)  # steps until all had their turn
+    for begin in range(first, first + 5):
+        steps = range(begin, begin + bound)
+        assert {c for s in steps for c in rotating(chapters, count, s)} == set(chapters)
+    met = {
+        (chapter, turn % 3)
+        for step in range(first, first + 3 * bound)
+        for chapter, turn in turns(chapters, count, step)
+    }
+    assert met == {(chapter, seed) for chapter in chapters for seed in range(3)}
+
+
+def test_rotation_reaches_every_chapter_equally_often():
+    chapters = list("abcdefg")
+    met = [name for step in range(7) for name in rotating(chapters, 2, step)]
+    assert sorted(met) == sorted(chapters * 2)
+    assert rotating(["a"], 2, 5) == ["a"]
+    assert all(len(set(rotating(chapters, 2, step))) == 2 for step in range(20))
+
+
+def test_the_number_of_the_run_or_the_day_is_the_step(monkeypatch):
+    monkeypatch.setenv("KEXIAN_ROTATION", "12")
+    assert rotation() == 12
+    monkeypatch.setenv("KEXIAN_ROTATION", "x")
+    with pytest.raises(ValueError, match="KEXIAN_ROTATION must be a whole number, got 'x'"):
+        rotation()
+    monkeypatch.delenv("KEXIAN_ROTATION")
+
+    class Clock(project_notebooks.datetime.datetime):
+        day = 1
+
+        @classmethod
+        def now(cls, zone):
+            return cls(2026, 11, cls.day, 23, 59, tzinfo=zone)
+
+    monkeypatch.setattr(project_notebooks.datetime, "datetime", Clock)
+    today = rotation()
+    Clock.day = 2
+    assert rotation() == today + 1
+
+
+WORKFLOWS = Path(__file__).resolve().parents[2] / ".github" / "workflows"
+
+
+@pytest.mark.parametrize("name", ["test.yml", "weekly.yml"])
+def test_workflows_check_out_what_the_choice_needs(name):
+    import yaml
+
+    jobs = yaml.safe_load((WORKFLOWS / name).read_text(encoding="utf-8"))["jobs"]
+    tested = 0
+    for job in jobs.values():
+        text = str(job)
+        if "run_tests.py" in text or ".ci/run" in text or "pytest" in text:
+            tested += 1
+            (checkout,) = (s for s in job["steps"] if "actions/checkout@" in s.get("uses", ""))
+            assert checkout["with"]["fetch-depth"] == 0
+            assert job["env"]["KEXIAN_ROTATION"] == "${{ github.run_number }}"
+    assert tested
