@@ -66,7 +66,8 @@ def fgm_perturbation(
             own. The article's code takes one norm over all entries of the embedding matrix.
 
     Returns:
-        Shape of `gradient`. Where the gradient vanishes, so does the perturbation.
+        Shape of `gradient`. Where the gradient vanishes, so does the perturbation; where one of
+        a sample's entries is NaN, its whole perturbation is, unless each entry stands alone.
 
     Raises:
         ValueError: `epsilon` is negative or not finite, or `norm` is unknown.
@@ -82,7 +83,7 @@ def fgm_perturbation(
     # Divided by the largest entry first: the squares of a small float32 gradient underflow.
     axes = _sample_axes(gradient, axes)
     largest = ops.max(ops.absolute(gradient), axis=axes, keepdims=True)
-    scaled = gradient / ops.where(largest > 0, largest, ops.ones_like(largest))
+    scaled = gradient / ops.where(ops.equal(largest, 0), ops.ones_like(largest), largest)
     return epsilon * scaled / _safe_norm(scaled, axes, at_zero=1.0)
 
 
@@ -192,9 +193,9 @@ def _safe_norm(tensor: Any, axes: tuple[int, ...], at_zero: float = 0.0) -> Any:
     from keras import ops
 
     square = ops.sum(tensor * tensor, axis=axes, keepdims=True)
-    positive = square > 0
-    root = ops.sqrt(ops.where(positive, square, ops.ones_like(square)))
-    return ops.where(positive, root, at_zero * ops.ones_like(square))
+    zero = ops.equal(square, 0)  # not `square > 0`, which takes NaN for a vector of zeros
+    root = ops.sqrt(ops.where(zero, ops.ones_like(square), square))
+    return ops.where(zero, at_zero * ops.ones_like(square), root)
 
 
 def _project(moved: Any, epsilon: Any, norm: str, axes: tuple[int, ...]) -> Any:
