@@ -47,8 +47,8 @@ def real(
     )
     if not inside:
         bounds = [_range(least, most)] if least is not None or most is not None else []
-        bounds += [f" above {above:g}"] if above is not None else []
-        bounds += [f" below {below:g}"] if below is not None else []
+        bounds += [f" above {above}"] if above is not None else []
+        bounds += [f" below {below}"] if below is not None else []
         words = " and".join(bounds)
         raise ValueError(f"{name} must be a finite number{words}, got {value!r}")
     return float(value)
@@ -109,5 +109,5 @@ def _between(value: Any, least: float | None, most: float | None) -> bool:
 
 def _range(least: float | None, most: float | None) -> str:
     if least is None:
-        return "" if most is None else f" of at most {most:g}"
-    return f" of at least {least:g}" if most is None else f" from {least:g} to {most:g}"
+        return "" if most is None else f" of at most {most}"
+    return f" of at least {least}" if most is None else f" from {least} to {most}"

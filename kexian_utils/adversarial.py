@@ -15,7 +15,7 @@ import numpy as np
 
 from kexian_utils import autodiff
 
-__all__ = ["fgm_perturbation", "gradient_penalty", "input_gradient", "pgd_attack"]
+__all__ = ["fgm_perturbation", "input_gradient", "input_gradient_penalty", "pgd_attack"]
 
 NORMS = ("l2", "linf", "none")
 
@@ -145,7 +145,7 @@ def pgd_attack(
     return ops.stop_gradient(ops.fori_loop(0, int(steps), step, x)) if steps else x
 
 
-def gradient_penalty(
+def input_gradient_penalty(
     loss_fn: Callable[[Any, Any], Any],
     x: Any,
     y: Any,
@@ -165,15 +165,18 @@ def gradient_penalty(
         axes: as for :func:`fgm_perturbation`.
 
     Returns:
-        One number per sample; differentiable, with gradient zero where the input gradient is.
+        One number per sample; differentiable, with gradient zero where the input gradient is. Of
+        16-bit inputs it is computed and returned in float32.
 
     Raises:
         ValueError: `norm` is unknown.
     """
-    from keras import ops
+    from keras import backend, ops
 
     _check_norm(norm)
     slope = input_gradient(loss_fn, x, y)
+    if backend.standardize_dtype(slope.dtype) in ("float16", "bfloat16"):
+        slope = ops.cast(slope, "float32")  # squares and sums leave the range of float16
     axes = _sample_axes(slope, axes)
     if norm == "linf":
         return ops.sum(ops.absolute(slope), axis=axes)

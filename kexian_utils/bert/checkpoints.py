@@ -526,6 +526,9 @@ def _empty_backbone(config: Mapping[str, Any], rows: Sequence[int], dtype: str |
         block._feedforward_intermediate_dense.activation = _activation(config)
         block._self_attention_layer_norm.epsilon = _epsilon(config)
         block._feedforward_layer_norm.epsilon = _epsilon(config)
+        # TensorFlow takes a Python float through float32, 5e-8 off; no number of NumPy.
+        attention = block._self_attention_layer
+        attention._inverse_sqrt_key_dim = np.float64(1 / math.sqrt(attention._key_dim))
     return model
 
 

@@ -82,7 +82,7 @@ def rotate(
     if frequencies.shape != pairs.shape[-1:]:
         raise ValueError(f"frequencies must have shape {pairs.shape[-1:]}, got {frequencies.shape}")
     turns = np.exp(1j * np.outer(positions, frequencies))
-    return _from_pairs(pairs * turns.astype(pairs.dtype), layout)
+    return _from_pairs(pairs * turns.astype(pairs.dtype), layout, x)
 
 
 def repeat_rope_pairs(x: np.ndarray, factor: int, layout: str = "interleaved") -> np.ndarray:
@@ -105,7 +105,7 @@ def repeat_rope_pairs(x: np.ndarray, factor: int, layout: str = "interleaved") -
     Source: kexue.fm/archives/8444.
     """
     factor = check_factor(factor)
-    return _from_pairs(np.repeat(_to_pairs(x, layout), factor, axis=-1), layout) / factor**0.5
+    return _from_pairs(np.repeat(_to_pairs(x, layout), factor, axis=-1), layout, x) / factor**0.5
 
 
 def rope_expansion_error(
@@ -200,12 +200,14 @@ def expand_rope_query_key(
     spread = np.zeros((*pairs.shape[:-1], factor * pairs.shape[-1]), pairs.dtype)
     spread[..., ::factor] = factor**0.25 * pairs
     key = factor**0.75 * repeat_rope_pairs(key, factor, layout)
-    return _from_pairs(spread, layout), key, rope_frequencies(factor * head_dim, base)
+    return _from_pairs(spread, layout, query), key, rope_frequencies(factor * head_dim, base)
 
 
 def _to_pairs(x: np.ndarray, layout: str) -> np.ndarray:
     """Write each pair as one complex number, whose argument RoPE increases."""
     x = np.asarray(x)
+    if x.dtype.kind not in "biuf":
+        raise ValueError(f"x must hold real numbers, got {x.dtype}")
     if layout not in LAYOUTS:
         raise ValueError(f"layout must be one of {LAYOUTS}, got {layout!r}")
     if x.ndim < 2 or x.shape[-1] % 2 or x.shape[-1] == 0:
@@ -216,8 +218,10 @@ def _to_pairs(x: np.ndarray, layout: str) -> np.ndarray:
     return x[..., :half] + 1j * x[..., half:]
 
 
-def _from_pairs(pairs: np.ndarray, layout: str) -> np.ndarray:
-    parts = [pairs.real, pairs.imag]
+def _from_pairs(pairs: np.ndarray, layout: str, like: np.ndarray) -> np.ndarray:
+    """The components, in the floating type of `like`: there are no complex numbers of float16."""
+    kind = np.asarray(like).dtype
+    parts = [part.astype(kind) if kind.kind == "f" else part for part in (pairs.real, pairs.imag)]
     if layout == "half":
         return np.concatenate(parts, axis=-1)
     return np.stack(parts, axis=-1).reshape(*pairs.shape[:-1], -1)

@@ -60,11 +60,13 @@ BY_SAMPLE = {
     "adversarial.pgd_attack linf": lambda x: adversarial.pgd_attack(
         squares, x, None, 0.5, 2, 0.3, "linf", clip=(-1.0, 1.0)
     ),
-    "adversarial.gradient_penalty": lambda x: adversarial.gradient_penalty(squares, x, None),
-    "adversarial.gradient_penalty none": lambda x: adversarial.gradient_penalty(
+    "adversarial.input_gradient_penalty": lambda x: adversarial.input_gradient_penalty(
+        squares, x, None
+    ),
+    "adversarial.input_gradient_penalty none": lambda x: adversarial.input_gradient_penalty(
         squares, x, None, "none"
     ),
-    "adversarial.gradient_penalty linf": lambda x: adversarial.gradient_penalty(
+    "adversarial.input_gradient_penalty linf": lambda x: adversarial.input_gradient_penalty(
         squares, x, None, "linf"
     ),
     "wgan.interpolate": lambda x: wgan.interpolate(x, np.ones((6, 3)), np.full((6, 1), 0.3)),
