@@ -174,8 +174,9 @@ class DilatedGatedConv1D(keras.layers.Layer):
 
     def call(self, inputs: Any, mask: Any = None, training: bool | None = None) -> Any:
         """Return the gated output, zero where the mask is."""
-        shown = None if mask is None else ops.cast(ops.expand_dims(mask, -1), inputs.dtype)
-        x = inputs if shown is None else inputs * shown
+        # Chosen, not multiplied by 0: what stands in a padded place may be NaN.
+        shown = None if mask is None else ops.cast(ops.expand_dims(mask, -1), "bool")
+        x = inputs if shown is None else ops.where(shown, inputs, 0)
         value, gate = ops.split(self.convolution(x), 2, axis=-1)
         gate = ops.sigmoid(self._disturbed(gate, training))
         if self.projection is not None:
@@ -186,7 +187,7 @@ class DilatedGatedConv1D(keras.layers.Layer):
             result = x + value * gate
         else:
             result = value * gate
-        return result if shown is None else result * shown
+        return result if shown is None else ops.where(shown, result, 0)
 
     def _disturbed(self, gate: Any, training: bool | None) -> Any:
         if training and self.gate_noise:
@@ -253,13 +254,15 @@ class AttentionPooling1D(keras.layers.Layer):
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
         """Return the weighted mean over the positions that the mask shows."""
+        shown = None if mask is None else ops.cast(ops.expand_dims(mask, -1), "bool")
+        if shown is not None:
+            inputs = ops.where(shown, inputs, 0)
         scores = ops.matmul(ops.tanh(ops.matmul(inputs, self.kernel)), self.query)
-        if mask is not None:
-            shown = ops.cast(ops.expand_dims(mask, -1), scores.dtype)
-            scores = scores - 3e4 * (1 - shown)  # float16 holds it, and exp makes 0 of it
+        if shown is not None:
+            scores = ops.where(shown, scores, -3e4)  # float16 holds it, and exp makes 0 of it
         weights = ops.softmax(scores, axis=1)
-        if mask is not None:
-            weights = weights * shown  # a row without any position
+        if shown is not None:
+            weights = ops.where(shown, weights, 0)  # a row without any position
         return ops.sum(weights * inputs, axis=1)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
