@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from kexian_utils._checks import check_whole
+from kexian_utils import _checks
 
 __all__ = ["Interval", "bootstrap_interval", "paired_bootstrap", "standardize"]
 
@@ -95,8 +95,8 @@ def _resampled_ratios(
     tables: list[np.ndarray], samples: int, seed: int, level: float
 ) -> list[np.ndarray]:
     """For each table the ratios on the same draws; NaN where a draw has no denominator."""
-    check_whole("samples", samples, 100)
-    check_whole("seed", seed, 0)
+    _checks.whole("samples", samples, 100)
+    _checks.whole("seed", seed, 0)
     if not 0 < level < 1:
         raise ValueError(f"level must be more than 0 and less than 1, got {level}")
     n = len(tables[0])

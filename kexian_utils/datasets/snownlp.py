@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kexian_utils._checks import check_seed
+from kexian_utils import _checks
 from kexian_utils.datasets.files import fetch
 
 __all__ = ["product_reviews"]
@@ -55,7 +55,7 @@ def product_reviews(
     Raises:
         ValueError: for a seed or test size outside its range.
     """
-    check_seed(seed)
+    _checks.seed(seed)
     labels: dict[str, set[int]] = {}
     texts: dict[str, str] = {}
     for place, (label, sha256) in REVIEWS.items():

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kexian_utils._checks import check_choice
+from kexian_utils import _checks
 from kexian_utils.datasets.files import (
     DatasetUnavailable,
     cache_folder,
@@ -55,7 +55,7 @@ def english_pud(part: str = "excerpt", cache: str | os.PathLike | None = None) -
         DatasetUnavailable: if the file is not on this machine and cannot be downloaded.
         ValueError: for another part, or if a file on this machine has another checksum.
     """
-    check_choice("part", part, ("excerpt", "first500", "full"))
+    _checks.choice("part", part, ("excerpt", "first500", "full"))
     if part == "excerpt":
         return read_conllu(_bundled_treebank("en_pud-excerpt.conllu"))
     if part == "first500":
@@ -85,7 +85,7 @@ def chinese_gsdsimp(
     Returns:
         Sentences (:class:`Sentence`) in the treebank's order.
     """
-    check_choice("part", part, ("excerpt", "development"))
+    _checks.choice("part", part, ("excerpt", "development"))
     if part == "excerpt":
         return read_conllu(_bundled_treebank("zh_gsdsimp-excerpt.conllu"))
     name = "zh_gsdsimp-ud-dev.conllu"

@@ -111,7 +111,7 @@ def dropout_ridge_solution(
         Weights, shape ``(features,)`` or ``(features, outputs)``.
 
     Raises:
-        ValueError: for a rate out of range or shapes that do not fit.
+        ValueError: for a rate out of range, shapes that do not fit, or values that are not finite.
     """
     odds = _odds(rate)
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
@@ -120,6 +120,9 @@ def dropout_ridge_solution(
             "x must have shape (samples, features) and y as many samples, "
             f"got {x.shape} and {y.shape}"
         )
+    for name, values in (("x", x), ("y", y)):
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} must be finite, got nan or infinity")
     groups = np.arange(x.shape[1]) if groups is None else np.asarray(groups)
     if groups.shape != x.shape[1:]:
         raise ValueError(f"groups must have shape ({x.shape[1]},), got {groups.shape}")

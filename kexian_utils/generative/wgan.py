@@ -15,7 +15,7 @@ import numpy as np
 from scipy.integrate import trapezoid
 from scipy.stats import norm
 
-from kexian_utils import autodiff
+from kexian_utils import _checks, autodiff
 
 __all__ = [
     "KINDS",
@@ -34,9 +34,10 @@ def interpolate(real: Any, fake: Any, epsilon: Any) -> Any:
     r"""Points on the segments between paired samples, :math:`\varepsilon y+(1-\varepsilon)z`.
 
     Args:
-        real: :math:`z`, shape (..., batch, d).
+        real: :math:`z`, shape (batch, ...), or (R, batch, ...) for a stack.
         fake: :math:`y`, the same shape.
-        epsilon: one number in [0, 1] per pair, shape (..., batch, 1).
+        epsilon: one number in [0, 1] per pair: as many axes, those of a sample of size 1, such
+            as (batch, 1), (R, batch, 1) or, for images, (batch, 1, 1, 1).
 
     Raises:
         ValueError: the shapes do not fit.
@@ -44,8 +45,11 @@ def interpolate(real: Any, fake: Any, epsilon: Any) -> Any:
     shapes = [tuple(np.shape(value)) for value in (real, fake, epsilon)]
     if shapes[0] != shapes[1] or len(shapes[0]) < 2:
         raise ValueError(f"real and fake must have one shape (..., batch, d), got {shapes[:2]}")
-    if shapes[2] != (*shapes[0][:-1], 1):
-        raise ValueError(f"epsilon must have shape {(*shapes[0][:-1], 1)}, got {shapes[2]}")
+    rank = len(shapes[0])
+    fitting = [shapes[0][:k] + (1,) * (rank - k) for k in range(min(rank - 1, 2), 0, -1)]
+    if shapes[2] not in fitting:
+        words = " or ".join(map(str, fitting))
+        raise ValueError(f"epsilon must have shape {words}, one per sample, got {shapes[2]}")
     return epsilon * fake + (1 - epsilon) * real
 
 
@@ -59,27 +63,41 @@ def gradient_penalty(
 
     ``"two_sided"`` is :math:`(n-c)^2` (WGAN-GP), ``"one_sided"`` :math:`\max(n-c,0)^2`
     (WGAN-LP), ``"linear"`` :math:`\max(n-c,0)` (article 4439) and ``"zero"`` :math:`n^2`, with the
-    target :math:`c`. The root in n is kept away from 0, where it has no derivative.
+    target :math:`c`. The root in n is kept away from 0, where it has no derivative. The norm is
+    that of a sample's whole gradient: for images it goes over height, width and channels.
 
     Args:
-        critic: maps shape (..., batch, d) to one score per sample, shape (..., batch) or
-            (..., batch, 1); written with ``keras.ops``, no sample's score may depend on others.
-        x: where the slope is taken, shape (..., batch, d).
+        critic: maps the samples to one score each, shape (batch,) or (batch, 1), for a stack of R
+            critics (R, batch) or (R, batch, 1); written with ``keras.ops``, no sample's score may
+            depend on others. A critic of patches first takes the mean over its patches.
+        x: where the slope is taken, shape (batch, ...) or, for a stack, (R, batch, ...).
         kind: one of the four; for a stack of R critics also one of them for each.
         target: :math:`c`, at least 0.
 
     Returns:
-        The mean over the batch, shape (...): a scalar for one critic, (R,) for a stack.
+        The mean over the batch, a scalar for one critic, (R,) for a stack. Of 16-bit samples it is
+        computed and returned in float32: squares of slopes leave the range of float16.
 
     Raises:
-        ValueError: an unknown kind, a list of kinds that does not fit `x`, or `target` below 0.
+        ValueError: the critic does not give one score per sample, an unknown kind, a list of kinds
+            that does not fit `x`, or `target` below 0.
         RuntimeError: the backend is neither TensorFlow nor JAX.
     """
     from keras import ops
 
-    kinds = _check_kinds(kind, target, x)
-    slope = autodiff.gradient(lambda points: ops.sum(critic(points)))(x)
-    length = ops.sqrt(ops.sum(slope**2, axis=-1) + 1e-12)
+    kinds = _check_kinds(kind, target)
+    samples: tuple[int, ...] = ()
+
+    def total(points: Any) -> Any:
+        nonlocal samples
+        scores = critic(points)
+        samples = _samples(scores, x)
+        return ops.sum(scores)
+
+    slope = _at_least_32_bits(autodiff.gradient(total)(x))
+    axes = tuple(range(len(samples), len(np.shape(x))))
+    length = ops.sqrt(ops.sum(slope**2, axis=axes) + 1e-12)
+    _check_stack(kind, kinds, samples)
     return _penalty(length, kinds, target)
 
 
@@ -97,46 +115,70 @@ def difference_penalty(
 
     Args:
         critic: as in :func:`gradient_penalty`.
-        x1: first points, shape (..., batch, d).
+        x1: first points, shape (batch, ...) or (R, batch, ...).
         x2: second points, the same shape.
         kind: as in :func:`gradient_penalty`.
         target: as in :func:`gradient_penalty`.
 
     Returns:
-        The mean over the batch, shape (...).
+        As :func:`gradient_penalty`.
 
     Raises:
         ValueError: as in :func:`gradient_penalty`, or the shapes differ.
     """
     from keras import ops
 
-    kinds = _check_kinds(kind, target, x1)
+    kinds = _check_kinds(kind, target)
     if tuple(np.shape(x1)) != tuple(np.shape(x2)):
         raise ValueError(
             f"x1 and x2 must have one shape, got {tuple(np.shape(x1))} and {tuple(np.shape(x2))}"
         )
     change = critic(x1) - critic(x2)
-    change = ops.reshape(change, np.shape(x1)[:-1])
+    samples = _samples(change, x1)
+    _check_stack(kind, kinds, samples)
+    change = _at_least_32_bits(ops.reshape(change, samples))
+    between = _at_least_32_bits(x1 - x2)
+    axes = tuple(range(len(samples), len(np.shape(x1))))
     # sqrt(0) has no derivative: both roots stay away from it, and 0/0 becomes 0.
     rise = ops.sqrt(change**2 + 1e-24)
-    distance = ops.sqrt(ops.sum((x1 - x2) ** 2, axis=-1) + 1e-12)
+    distance = ops.sqrt(ops.sum(between**2, axis=axes) + 1e-12)
     return _penalty(rise / distance, kinds, target)
 
 
-def _check_kinds(kind: str | Sequence[str], target: float, x: Any) -> list[str]:
+def _samples(scores: Any, x: Any) -> tuple[int, ...]:
+    """The leading axes of `x` that count samples: (batch,) or (R, batch), one score for each."""
+    shape, found = tuple(np.shape(x)), tuple(np.shape(scores))
+    for leading in (shape[:2], shape[:1]):
+        if len(leading) < len(shape) and found in (leading, (*leading, 1)):
+            return leading
+    raise ValueError(
+        "critic must return one score per sample, shape (batch,) or (batch, 1), for a stack "
+        f"(R, batch) or (R, batch, 1), got scores of shape {found} for samples of shape {shape}: "
+        "flatten each sample before its last layer, or take the mean of its scores"
+    )
+
+
+def _at_least_32_bits(tensor: Any) -> Any:
+    from keras import backend, ops
+
+    short = backend.standardize_dtype(tensor.dtype) in ("float16", "bfloat16")
+    return ops.cast(tensor, "float32") if short else tensor
+
+
+def _check_kinds(kind: str | Sequence[str], target: float) -> list[str]:
     kinds = [kind] if isinstance(kind, str) else list(kind)
     for name in kinds:
-        if name not in KINDS:
-            raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {name!r}")
-    if not (np.isfinite(target) and target >= 0):
-        raise ValueError(f"target must be at least 0 and finite, got {target!r}")
-    shape = tuple(np.shape(x))
-    if not isinstance(kind, str) and (len(shape) != 3 or len(kinds) != shape[0]):
-        raise ValueError(
-            f"kind must name one penalty per critic of the stack: got {len(kinds)} for samples "
-            f"of shape {shape}"
-        )
+        _checks.choice("kind", name, KINDS)
+    _checks.real("target", target, least=0)
     return kinds
+
+
+def _check_stack(kind: str | Sequence[str], kinds: list[str], samples: tuple[int, ...]) -> None:
+    if not isinstance(kind, str) and (len(samples) != 2 or len(kinds) != samples[0]):
+        raise ValueError(
+            f"kind must name one penalty per critic of the stack: got {len(kinds)} for scores of "
+            f"shape {samples}"
+        )
 
 
 def _penalty(length: Any, kinds: list[str], target: float) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kexian_utils._checks import check_whole
+from kexian_utils import _checks
 
 __all__ = ["path_multiplicity", "receptive_field"]
 
@@ -27,7 +27,7 @@ def receptive_field(kernel_size: int, rates: Sequence[int]) -> int:
     Raises:
         ValueError: for a kernel size or rate below 1, or one that is no integer.
     """
-    check_whole("kernel_size", kernel_size, 1)
+    _checks.whole("kernel_size", kernel_size, 1)
     return 1 + (int(kernel_size) - 1) * sum(_checked_rates(rates))
 
 
@@ -50,7 +50,7 @@ def path_multiplicity(rates: Sequence[int], kernel_size: int = 3) -> np.ndarray:
         ValueError: for a kernel size or rate below 1, or one that is no integer; if there are
             more paths than an int64 holds.
     """
-    check_whole("kernel_size", kernel_size, 1)
+    _checks.whole("kernel_size", kernel_size, 1)
     steps = _checked_rates(rates)
     if kernel_size ** len(steps) > np.iinfo(np.int64).max:
         raise ValueError(
@@ -68,5 +68,5 @@ def path_multiplicity(rates: Sequence[int], kernel_size: int = 3) -> np.ndarray:
 
 def _checked_rates(rates: Sequence[int]) -> list[int]:
     for rate in rates:
-        check_whole("each of rates", rate, 1)
+        _checks.whole("each of rates", rate, 1)
     return [int(rate) for rate in rates]

@@ -50,13 +50,15 @@ class AttentionPooling1D(keras.layers.Layer):
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
         """Return the weighted mean over the positions that the mask shows."""
+        shown = None if mask is None else ops.cast(ops.expand_dims(mask, -1), "bool")
+        if shown is not None:
+            inputs = ops.where(shown, inputs, 0)
         scores = ops.matmul(ops.tanh(ops.matmul(inputs, self.kernel)), self.query)
-        if mask is not None:
-            shown = ops.cast(ops.expand_dims(mask, -1), scores.dtype)
-            scores = scores - 3e4 * (1 - shown)  # float16 holds it, and exp makes 0 of it
+        if shown is not None:
+            scores = ops.where(shown, scores, -3e4)  # float16 holds it, and exp makes 0 of it
         weights = ops.softmax(scores, axis=1)
-        if mask is not None:
-            weights = weights * shown  # a row without any position
+        if shown is not None:
+            weights = ops.where(shown, weights, 0)  # a row without any position
         return ops.sum(weights * inputs, axis=1)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:

@@ -105,8 +105,9 @@ class DilatedGatedConv1D(keras.layers.Layer):
 
     def call(self, inputs: Any, mask: Any = None, training: bool | None = None) -> Any:
         """Return the gated output, zero where the mask is."""
-        shown = None if mask is None else ops.cast(ops.expand_dims(mask, -1), inputs.dtype)
-        x = inputs if shown is None else inputs * shown
+        # Chosen, not multiplied by 0: what stands in a padded place may be NaN.
+        shown = None if mask is None else ops.cast(ops.expand_dims(mask, -1), "bool")
+        x = inputs if shown is None else ops.where(shown, inputs, 0)
         value, gate = ops.split(self.convolution(x), 2, axis=-1)
         gate = ops.sigmoid(self._disturbed(gate, training))
         if self.projection is not None:
@@ -117,7 +118,7 @@ class DilatedGatedConv1D(keras.layers.Layer):
             result = x + value * gate
         else:
             result = value * gate
-        return result if shown is None else result * shown
+        return result if shown is None else ops.where(shown, result, 0)
 
     def _disturbed(self, gate: Any, training: bool | None) -> Any:
         if training and self.gate_noise:

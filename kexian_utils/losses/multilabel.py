@@ -35,7 +35,7 @@ def multilabel_categorical_crossentropy(y_true: Any, y_pred: Any) -> Any:
             infinity masks its class: it contributes nothing and gets no gradient.
 
     Returns:
-        The loss of each sample, shape ``(...)``.
+        The loss of each sample, shape ``(...)``; NaN where a score is NaN.
 
     Raises:
         ValueError: shapes differ, or a label is outside [0, 1] (looked at only when the values
@@ -44,13 +44,17 @@ def multilabel_categorical_crossentropy(y_true: Any, y_pred: Any) -> Any:
     scores = _floating(y_pred)
     _check_labels(y_true, scores)
     labels = ops.cast(ops.convert_to_tensor(y_true), scores.dtype)
-    present = scores > -np.inf
+    # NaN counts as present, and as a label between 0 and 1: it comes out as NaN. (Not by asking
+    # `not labels >= 1`, which TensorFlow's graphs rewrite to `labels < 1`.)
+    present = ops.not_equal(scores, -np.inf)
     scores = ops.where(present, scores, 0.0)
     # Twice `where`: the logarithm of the branch that is not taken must be finite, too.
-    for_negative = ops.logical_and(present, labels < 1)
-    for_positive = ops.logical_and(present, labels > 0)
-    negative = scores + ops.log1p(-ops.where(labels < 1, labels, 0.0))
-    positive = -scores + ops.log(ops.where(labels > 0, labels, 1.0))
+    unknown = ops.isnan(labels)
+    other, target = (ops.logical_or(known, unknown) for known in (labels < 1, labels > 0))
+    for_negative = ops.logical_and(present, other)
+    for_positive = ops.logical_and(present, target)
+    negative = scores + ops.log1p(-ops.where(other, labels, 0.0))
+    positive = -scores + ops.log(ops.where(target, labels, 1.0))
     return _log_one_plus_sum(negative, for_negative) + _log_one_plus_sum(positive, for_positive)
 
 
@@ -90,7 +94,7 @@ def sparse_multilabel_categorical_crossentropy(
 
     Args:
         y_true: indices of the target classes, integers from 0 to n - 1, shape ``(..., k)``; no
-            class twice in one list.
+            class twice in one list. With k = 0 no sample has a target.
         y_pred: scores, without activation, shape ``(..., n)``, finite.
         mask_zero: True if 0 in `y_true` is padding of shorter lists. Class 0 then is no class:
             its score does not count.
@@ -106,6 +110,9 @@ def sparse_multilabel_categorical_crossentropy(
     scores = _floating(y_pred)
     n = scores.shape[-1]
     indices = _indices(y_true, scores)
+    if indices.shape[-1] == 0:  # no target; below, a reshape to (-1, 0) has no answer
+        counted = ops.arange(n) >= (1 if mask_zero else 0)
+        return _log_one_plus_sum(scores, ops.broadcast_to(counted, ops.shape(scores)))
     rows = ops.reshape(scores, (-1, n))
     flat = ops.reshape(indices, (-1, indices.shape[-1]))
     keep = ops.ones_like(rows, dtype="bool")
@@ -153,8 +160,9 @@ def unified_pair_loss(y_true: Any, y_pred: Any, scale: float = 1.0, margin: floa
         raise ValueError(f"margin must be finite, got {margin!r}")
     scores = _floating(y_pred)
     _check_labels(y_true, scores)
-    is_target = ops.cast(ops.convert_to_tensor(y_true), scores.dtype) > 0.5
-    scores = scale * scores
+    labels = ops.cast(ops.convert_to_tensor(y_true), scores.dtype)
+    is_target = labels > 0.5
+    scores = ops.where(ops.isnan(labels), labels, scale * scores)  # NaN > 0.5 is False
     low = ops.cast(_lowest(scores), scores.dtype)
     others = ops.logsumexp(ops.where(is_target, low, scores), axis=-1)
     targets = ops.logsumexp(ops.where(is_target, -scores, low), axis=-1)

@@ -22,6 +22,8 @@ class AdversarialModel(keras.Model):
 
     A training step computes the gradient of the loss with respect to what the layer puts out,
     moves the output by ε along it, and takes the ordinary step of the optimiser on the loss there.
+    Each sample is moved by the gradient of its own compiled loss: neither the size of the batch
+    nor a loss scale nor a regularizer counts.
     Only ``fit`` and ``train_on_batch`` differ: calls, ``evaluate`` and ``predict`` are those of
     the model inside, with which the weights are shared. No weight is moved to and fro: the
     perturbation is added to the layer's output, so nothing has to be restored. Both passes of a
@@ -38,8 +40,8 @@ class AdversarialModel(keras.Model):
         mode: ``"activations"``: every sample has its own perturbation of norm `epsilon`, over all
             its words and features. ``"embedding matrix"``, as in the article's code, for an
             ``Embedding``: the matrix is perturbed, with one Frobenius norm for the whole batch,
-            and every occurrence of a token shares the perturbation. Other uses of a tied matrix
-            are not perturbed.
+            and every occurrence of a token shares the perturbation; the loss is that of the
+            batch. Other uses of a tied matrix are not perturbed.
         norm: ``"l2"``, ``"linf"`` or ``"none"``, as for
             :func:`kexian_utils.robustness.adversarial.fgm_perturbation`.
         name: of the model.
@@ -138,6 +140,23 @@ class AdversarialModel(keras.Model):
             return super().train_step(*args)  # which calls compute_loss_and_updates
         raise RuntimeError("AdversarialModel supports the tensorflow and jax backends")
 
+    def _attacked_loss(self, compute: Callable, y: Any, outputs: Any, sample_weight: Any) -> Any:
+        """What the attack raises: the sum of the samples' own losses, or the batch's loss.
+
+        Not the trainer's loss, which a loss scale multiplies and a mean divides by the batch.
+        `compute` is called as ``compute(y, outputs, sample_weight)``.
+        """
+        if self.mode != "activations":  # one perturbation for the whole batch
+            return compute(y, outputs, sample_weight)
+        given = {"y": y, "outputs": outputs, "sample_weight": sample_weight}
+        given = {name: value for name, value in given.items() if value is not None}
+
+        def alone(sample: dict[str, Any]) -> Any:
+            one = keras.tree.map_structure(lambda value: ops.expand_dims(value, 0), sample)
+            return compute(one.get("y"), one["outputs"], one.get("sample_weight"))
+
+        return ops.sum(ops.vectorized_map(alone, given))
+
     def _attack_in_tensorflow(self, data: Any) -> Any:
         import tensorflow as tf
 
@@ -149,42 +168,68 @@ class AdversarialModel(keras.Model):
             seen.append((inputs, outputs))
             return outputs
 
+        def compute(y: Any, outputs: Any, sample_weight: Any) -> Any:
+            return self.compute_loss(x, y, outputs, sample_weight, training=True)
+
         # What the first pass would store is dropped; the second draws the same random numbers.
         with keras.StatelessScope(), tf.GradientTape() as tape, self._watched(record):
             outputs = self(x, training=True)
-            loss = self.compute_loss(x, y, outputs, sample_weight, training=True)
         self._check_calls(seen)
-        tokens, outputs = seen[0]
-        slope = tape.gradient(loss, outputs, unconnected_gradients="zero")
+        flat = keras.tree.flatten(outputs)
+        # Keras hands regularizers in such a scope only values that it is told.
+        state = [(v, v.value) for v in self.trainable_variables]
+        with keras.StatelessScope(state_mapping=state), tf.GradientTape() as upper:
+            upper.watch(flat)
+            loss = self._attacked_loss(compute, y, outputs, sample_weight)
+        # In two parts, so that losses beside the compiled one (regularizers) have no say.
+        to_outputs = upper.gradient(loss, flat, unconnected_gradients="zero")
+        tokens, watched = seen[0]
+        slope = tape.gradient(flat, watched, to_outputs, unconnected_gradients="zero")
         return self._perturbation(tokens, slope)
 
-    def compute_loss_and_updates(self, *args: Any, training: bool = False, **kwargs: Any) -> Any:
+    def compute_loss_and_updates(
+        self,
+        trainable_variables: Any,
+        non_trainable_variables: Any,
+        metrics_variables: Any,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        training: bool = False,
+        **kwargs: Any,
+    ) -> Any:
         """The trainer's loss on JAX: at the attacked outputs while training."""
+        state = (trainable_variables, non_trainable_variables, metrics_variables)
+        evaluate = super().compute_loss_and_updates
         if not training:
-            return super().compute_loss_and_updates(*args, training=training, **kwargs)
+            return evaluate(*state, x, y, sample_weight, training=False, **kwargs)
         import jax
 
-        evaluate = super().compute_loss_and_updates
-        seen: list = []
-
         def shifted(delta: Any) -> Any:
-            seen.clear()
+            seen: list = []
 
             def change(inputs: Any, outputs: Any) -> Any:
                 seen.append((inputs, outputs))
                 return outputs if delta is None else outputs + delta
 
             with self._watched(change):
-                loss = evaluate(*args, training=True, **kwargs)[0]
+                outputs, _ = self.stateless_call(*state[:2], x, training=True)
             self._check_calls(seen)
-            return loss, seen[0]
+            return outputs, seen[0]
+
+        def compute(y: Any, outputs: Any, sample_weight: Any) -> Any:
+            return self.stateless_compute_loss(
+                *state, x=x, y=y, y_pred=outputs, sample_weight=sample_weight, training=True
+            )[0]
 
         shape = jax.eval_shape(lambda: shifted(None)[1][1])
         start = jax.numpy.zeros(shape.shape, shape.dtype)
-        slope, (tokens, _) = jax.grad(shifted, has_aux=True)(start)
-        delta = self._perturbation(jax.lax.stop_gradient(tokens), slope)
+        outputs, to_layer, (tokens, _) = jax.vjp(shifted, start, has_aux=True)
+        to_outputs = jax.grad(lambda out: self._attacked_loss(compute, y, out, sample_weight))
+        (slope,) = to_layer(to_outputs(outputs))
+        delta = self._perturbation(*jax.lax.stop_gradient((tokens, slope)))
         with self._watched(lambda _, outputs: outputs + delta):
-            return evaluate(*args, training=True, **kwargs)
+            return evaluate(*state, x, y, sample_weight, training=True, **kwargs)
 
     def _check_calls(self, seen: list) -> None:
         if len(seen) != 1:

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from scipy import optimize
 
+from kexian_utils import _checks
+
 __all__ = ["clip_by_global_norm", "directional_smoothness", "fit_l0_l1", "l0_l1_step_size"]
 
 
@@ -34,22 +36,29 @@ def clip_by_global_norm(
         Zero gradients stay zero.
 
     Raises:
+        TypeError: an array is not of a real floating dtype; clipped integers would be zeros.
         ValueError: `gradients` is empty or not finite, `max_norm` is not positive and finite, or
             `mode` is unknown.
     """
-    if not (np.isfinite(max_norm) and max_norm > 0):
-        raise ValueError(f"max_norm must be positive and finite, got {max_norm!r}")
-    if mode not in ("hard", "soft"):
-        raise ValueError(f"mode must be 'hard' or 'soft', got {mode!r}")
+    _checks.real("max_norm", max_norm, above=0)
+    _checks.choice("mode", mode, ("hard", "soft"))
     arrays = [np.asarray(gradient) for gradient in gradients]
     if not arrays:
         raise ValueError("gradients must hold at least one array, got an empty list")
-    if not all(np.isfinite(array).all() for array in arrays):
-        raise ValueError("gradients must be finite, got nan or infinity")
+    for array in arrays:
+        if array.dtype.kind != "f" and "float" not in array.dtype.name:  # bfloat16 is of kind V
+            raise TypeError(f"gradients must be of a floating dtype, got {array.dtype}")
+        _checks.finite("gradients", array)
+    # Seen through a power of two, which rounds nothing: no square overflows or vanishes.
+    largest = max(np.abs(array.astype(float)).max(initial=0.0) for array in arrays)
+    exponent = max(int(np.frexp(largest)[1]), -500)
+    near = [np.ldexp(array.astype(float), -exponent) for array in arrays]
     # Two square roots: the squares of float32 gradients are summed in float64.
-    norm = float(np.linalg.norm([np.linalg.norm(a.astype(float).ravel()) for a in arrays]))
-    factor = max_norm / max(norm, max_norm) if mode == "hard" else max_norm / (norm + max_norm)
-    return [(array * factor).astype(array.dtype) for array in arrays], norm
+    norm = float(np.linalg.norm([np.linalg.norm(a.ravel()) for a in near]))
+    limit = float(np.ldexp(max_norm, -exponent))
+    factor = limit / max(norm, limit) if mode == "hard" else limit / (norm + limit)
+    clipped = [(array * factor).astype(array.dtype) for array in arrays]
+    return clipped, float(np.ldexp(norm, exponent))
 
 
 def directional_smoothness(

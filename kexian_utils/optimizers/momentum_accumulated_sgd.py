@@ -11,7 +11,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kexian_utils._checks import check_whole
+from kexian_utils import _checks
 
 __all__ = ["MomentumAccumulatedSGD"]
 
@@ -51,7 +51,7 @@ class MomentumAccumulatedSGD(keras.optimizers.Optimizer):
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum must be at least 0 and below 1, got {momentum}")
         self.momentum = momentum
-        self.accumulation_steps = check_whole("accumulation_steps", accumulation_steps, 1)
+        self.accumulation_steps = _checks.whole("accumulation_steps", accumulation_steps, 1)
 
     def build(self, variables: Sequence[Any]) -> None:
         """Make one momentum per variable, which is all that there is."""

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kexian_utils._checks import check_whole
+from kexian_utils import _checks
 
 __all__ = ["PerUpdateSchedule"]
 
@@ -39,7 +39,7 @@ class PerUpdateSchedule(keras.optimizers.schedules.LearningRateSchedule):
                 f"schedule must be a LearningRateSchedule, got {type(schedule).__name__}"
             )
         self.schedule = schedule
-        self.accumulation_steps = check_whole("accumulation_steps", accumulation_steps, 1)
+        self.accumulation_steps = _checks.whole("accumulation_steps", accumulation_steps, 1)
 
     def __call__(self, step: Any) -> Any:
         """The learning rate after `step` micro-batches."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from kexian_utils.autodiff import input_gradient
 
-__all__ = ["fgm_perturbation", "gradient_penalty", "pgd_attack"]
+__all__ = ["fgm_perturbation", "input_gradient_penalty", "pgd_attack"]
 
 NORMS = ("l2", "linf", "none")
 
@@ -35,7 +35,8 @@ def fgm_perturbation(
             own. The article's code takes one norm over all entries of the embedding matrix.
 
     Returns:
-        Shape of `gradient`. Where the gradient vanishes, so does the perturbation.
+        Shape of `gradient`. Where the gradient vanishes, so does the perturbation; where one of
+        a sample's entries is NaN, its whole perturbation is, unless each entry stands alone.
 
     Raises:
         ValueError: `epsilon` is negative or not finite, or `norm` is unknown.
@@ -51,7 +52,7 @@ def fgm_perturbation(
     # Divided by the largest entry first: the squares of a small float32 gradient underflow.
     axes = _sample_axes(gradient, axes)
     largest = ops.max(ops.absolute(gradient), axis=axes, keepdims=True)
-    scaled = gradient / ops.where(largest > 0, largest, ops.ones_like(largest))
+    scaled = gradient / ops.where(ops.equal(largest, 0), ops.ones_like(largest), largest)
     return epsilon * scaled / _safe_norm(scaled, axes, at_zero=1.0)
 
 
@@ -113,7 +114,7 @@ def pgd_attack(
     return ops.stop_gradient(ops.fori_loop(0, int(steps), step, x)) if steps else x
 
 
-def gradient_penalty(
+def input_gradient_penalty(
     loss_fn: Callable[[Any, Any], Any],
     x: Any,
     y: Any,
@@ -133,15 +134,18 @@ def gradient_penalty(
         axes: as for :func:`fgm_perturbation`.
 
     Returns:
-        One number per sample; differentiable, with gradient zero where the input gradient is.
+        One number per sample; differentiable, with gradient zero where the input gradient is. Of
+        16-bit inputs it is computed and returned in float32.
 
     Raises:
         ValueError: `norm` is unknown.
     """
-    from keras import ops
+    from keras import backend, ops
 
     check_norm(norm)
     slope = input_gradient(loss_fn, x, y)
+    if backend.standardize_dtype(slope.dtype) in ("float16", "bfloat16"):
+        slope = ops.cast(slope, "float32")  # squares and sums leave the range of float16
     axes = _sample_axes(slope, axes)
     if norm == "linf":
         return ops.sum(ops.absolute(slope), axis=axes)
@@ -161,9 +165,9 @@ def _safe_norm(tensor: Any, axes: tuple[int, ...], at_zero: float = 0.0) -> Any:
     from keras import ops
 
     square = ops.sum(tensor * tensor, axis=axes, keepdims=True)
-    positive = square > 0
-    root = ops.sqrt(ops.where(positive, square, ops.ones_like(square)))
-    return ops.where(positive, root, at_zero * ops.ones_like(square))
+    zero = ops.equal(square, 0)  # not `square > 0`, which takes NaN for a vector of zeros
+    root = ops.sqrt(ops.where(zero, ops.ones_like(square), square))
+    return ops.where(zero, at_zero * ops.ones_like(square), root)
 
 
 def _project(moved: Any, epsilon: Any, norm: str, axes: tuple[int, ...]) -> Any:

@@ -142,7 +142,8 @@ def flush_accumulated(optimizer: keras.optimizers.Optimizer) -> int:
     (``_iterations``, ``_accumulated_gradients``), and refuses to guess where they are missing.
 
     Args:
-        optimizer: built, with ``gradient_accumulation_steps`` set.
+        optimizer: built, with ``gradient_accumulation_steps`` set; or a ``LossScaleOptimizer``
+            around such a one, as ``compile`` makes it under ``mixed_float16``.
 
     Returns:
         r, the number of gradients that waited; 0 if the group was complete (nothing is done).
@@ -151,9 +152,13 @@ def flush_accumulated(optimizer: keras.optimizers.Optimizer) -> int:
         ValueError: the optimiser does not accumulate, or is not built.
         RuntimeError: this version of Keras has no such attributes.
     """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # which holds unscaled gradients
     steps = getattr(optimizer, "gradient_accumulation_steps", None)
     if not steps:
-        raise ValueError("optimizer must have gradient_accumulation_steps set, got none")
+        raise ValueError(
+            "optimizer must have gradient_accumulation_steps set, got none: give the number to "
+            f"{type(optimizer).__name__} when you make it"
+        )
     if not optimizer.built:
         raise ValueError("optimizer must be built (train first)")
     if not hasattr(optimizer, "_iterations") or not hasattr(optimizer, "_accumulated_gradients"):

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kexian_utils._checks import check_whole
+from kexian_utils import _checks
 
 __all__ = [
     "expand_rope_query_key",
@@ -83,7 +83,7 @@ def rotate(
     if frequencies.shape != pairs.shape[-1:]:
         raise ValueError(f"frequencies must have shape {pairs.shape[-1:]}, got {frequencies.shape}")
     turns = np.exp(1j * np.outer(positions, frequencies))
-    return from_pairs(pairs * turns.astype(pairs.dtype), layout)
+    return from_pairs(pairs * turns.astype(pairs.dtype), layout, x)
 
 
 def repeat_rope_pairs(x: np.ndarray, factor: int, layout: str = "interleaved") -> np.ndarray:
@@ -105,8 +105,8 @@ def repeat_rope_pairs(x: np.ndarray, factor: int, layout: str = "interleaved") -
 
     Source: kexue.fm/archives/8444.
     """
-    factor = check_whole("factor", factor, 1)
-    return from_pairs(np.repeat(to_pairs(x, layout), factor, axis=-1), layout) / factor**0.5
+    factor = _checks.whole("factor", factor, 1)
+    return from_pairs(np.repeat(to_pairs(x, layout), factor, axis=-1), layout, x) / factor**0.5
 
 
 def rope_expansion_error(
@@ -135,7 +135,7 @@ def rope_expansion_error(
 
     Source: equation (9) of chapter 8444, there for k = 2; not in the article.
     """
-    factor, distance = check_whole("factor", factor, 1), np.asarray(distance, dtype=float)
+    factor, distance = _checks.whole("factor", factor, 1), np.asarray(distance, dtype=float)
     small = rope_frequencies(head_dim, base)
     large = rope_frequencies(factor * head_dim, base).reshape(-1, factor)
     turns = np.exp(1j * distance[..., None, None] * large).mean(axis=-1)
@@ -181,7 +181,7 @@ def expand_rope_query_key(
 
     Source: chapter 8444, the section on RoPE; not in the article.
     """
-    factor, query, key = check_whole("factor", factor, 1), np.asarray(query), np.asarray(key)
+    factor, query, key = _checks.whole("factor", factor, 1), np.asarray(query), np.asarray(key)
     if route not in ROUTES:
         raise ValueError(f"route must be one of {ROUTES}, got {route!r}")
     if query.ndim < 3 or query.shape != key.shape:
@@ -201,12 +201,14 @@ def expand_rope_query_key(
     spread = np.zeros((*pairs.shape[:-1], factor * pairs.shape[-1]), pairs.dtype)
     spread[..., ::factor] = factor**0.25 * pairs
     key = factor**0.75 * repeat_rope_pairs(key, factor, layout)
-    return from_pairs(spread, layout), key, rope_frequencies(factor * head_dim, base)
+    return from_pairs(spread, layout, query), key, rope_frequencies(factor * head_dim, base)
 
 
 def to_pairs(x: np.ndarray, layout: str) -> np.ndarray:
     """Write each pair as one complex number, whose argument RoPE increases."""
     x = np.asarray(x)
+    if x.dtype.kind not in "biuf":
+        raise ValueError(f"x must hold real numbers, got {x.dtype}")
     if layout not in LAYOUTS:
         raise ValueError(f"layout must be one of {LAYOUTS}, got {layout!r}")
     if x.ndim < 2 or x.shape[-1] % 2 or x.shape[-1] == 0:
@@ -217,9 +219,10 @@ def to_pairs(x: np.ndarray, layout: str) -> np.ndarray:
     return x[..., :half] + 1j * x[..., half:]
 
 
-def from_pairs(pairs: np.ndarray, layout: str) -> np.ndarray:
-    """The vectors whose pairs :func:`to_pairs` wrote as complex numbers."""
-    parts = [pairs.real, pairs.imag]
+def from_pairs(pairs: np.ndarray, layout: str, like: np.ndarray) -> np.ndarray:
+    """The components, in the floating type of `like`: there are no complex numbers of float16."""
+    kind = np.asarray(like).dtype
+    parts = [part.astype(kind) if kind.kind == "f" else part for part in (pairs.real, pairs.imag)]
     if layout == "half":
         return np.concatenate(parts, axis=-1)
     return np.stack(parts, axis=-1).reshape(*pairs.shape[:-1], -1)

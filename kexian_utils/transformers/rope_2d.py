@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from kexian_utils import _checks
 from kexian_utils.transformers.rope import from_pairs, rope_frequencies, to_pairs
 
 __all__ = [
@@ -40,10 +41,9 @@ def grid_positions(rows: int, columns: int, first: tuple[float, float] = (0, 0))
         Shape ``(rows * columns, 2)``, float64.
 
     Raises:
-        ValueError: for a number of rows or columns below 1.
+        ValueError: `rows` or `columns` is no whole number of at least 1.
     """
-    if rows < 1 or columns < 1:
-        raise ValueError(f"rows and columns must be at least 1, got {rows} and {columns}")
+    rows, columns = _checks.whole("rows", rows, 1), _checks.whole("columns", columns, 1)
     return np.stack(np.divmod(np.arange(rows * columns), columns), axis=1) + np.asarray(
         first, float
     )
@@ -188,4 +188,4 @@ def rotate_nd(
             f"positions and frequencies must give angles of shape {pairs.shape[-2:]}, "
             f"got {angles.shape}"
         )
-    return from_pairs(pairs * np.exp(1j * angles).astype(pairs.dtype), layout)
+    return from_pairs(pairs * np.exp(1j * angles).astype(pairs.dtype), layout, x)

@@ -11,7 +11,7 @@ from kexian_utils import autodiff  # noqa: E402
 from kexian_utils.autodiff import input_gradient  # noqa: E402
 from kexian_utils.robustness.adversarial import (  # noqa: E402
     fgm_perturbation,
-    gradient_penalty,
+    input_gradient_penalty,
     pgd_attack,
 )
 
@@ -57,13 +57,13 @@ def test_step_maximises_the_linear_model_over_its_ball(norm, order):
     best = np.sum(step * slope, axis=1)
     assert np.all(others @ slope.T <= best + 1e-12)
     assert np.all((others @ slope.T).max(0) > 0.95 * best)
-    value = numpy(gradient_penalty(linear, tensor(0 * slope), tensor(slope), norm))
+    value = numpy(input_gradient_penalty(linear, tensor(0 * slope), tensor(slope), norm))
     np.testing.assert_allclose(0.3 * value, best, rtol=1e-12)
 
 
 def test_step_without_a_norm():
     np.testing.assert_allclose(numpy(fgm_perturbation(tensor(X), 0.3, "none")), 0.3 * X)
-    value = numpy(gradient_penalty(linear, tensor(X), tensor(X), "none"))
+    value = numpy(input_gradient_penalty(linear, tensor(X), tensor(X), "none"))
     np.testing.assert_allclose(value, np.sum(X**2, axis=1) / 2, rtol=1e-12)
 
 
@@ -155,7 +155,7 @@ def test_penalty_is_differentiable():
             def loss(x, y):
                 return y * ops.sum(ops.matmul(x, ops.transpose(matrix)) ** 2, axis=-1) / 2
 
-            return ops.sum(gradient_penalty(loss, tensor(X), tensor(Y), norm))
+            return ops.sum(input_gradient_penalty(loss, tensor(X), tensor(Y), norm))
 
         found = numpy(autodiff.gradient(total)(tensor(A)))
         for i, j in np.ndindex(A.shape):
@@ -170,9 +170,23 @@ def test_penalty_of_a_flat_place_has_gradient_zero():
         def loss(x, y):
             return scale * ops.sum(x * x, axis=-1)
 
-        return ops.sum(gradient_penalty(loss, tensor(np.zeros((2, 3))), tensor(Y[:2])))
+        return ops.sum(input_gradient_penalty(loss, tensor(np.zeros((2, 3))), tensor(Y[:2])))
 
     assert numpy(autodiff.gradient(total)(tensor(1.0))) == 0
+
+
+def test_penalty_of_float16():
+    """Slopes of 300 and 1e-4: their squares are infinity and 0 in float16."""
+    slopes = np.array([[300.0, 400.0], [3e-4, 4e-4]])
+    x = ops.zeros((2, 2), "float16")
+
+    def loss(x, y):
+        return ops.sum(x * ops.cast(slopes, "float16"), axis=-1)
+
+    for norm, expected in (("l2", [500, 5e-4]), ("linf", [700, 7e-4]), ("none", [125e3, 1.25e-7])):
+        found = numpy(input_gradient_penalty(loss, x, None, norm))
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 
 def test_bad_input():
@@ -181,7 +195,7 @@ def test_bad_input():
         with pytest.raises(ValueError, match="epsilon must be finite and at least 0"):
             fgm_perturbation(x, bad)
     with pytest.raises(ValueError, match="norm must be one of 'l2', 'linf', 'none', got 'l1'"):
-        gradient_penalty(quadratic, x, y, "l1")
+        input_gradient_penalty(quadratic, x, y, "l1")
     with pytest.raises(ValueError, match="norm must be one of 'l2', 'linf', got 'none'"):
         pgd_attack(quadratic, x, y, 0.1, 2, 0.1, "none")
     with pytest.raises(ValueError, match="step_size must be finite and at least 0, got -1"):

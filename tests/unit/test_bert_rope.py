@@ -38,7 +38,9 @@ def test_rotation_is_that_of_its_generator(layout):
     for n, position in enumerate(positions):
         expected = x[:, n] @ rotation_matrix(position * angles, layout)
         np.testing.assert_allclose(turned[:, n], expected, atol=1e-12)
-    assert rope.rotate(x.astype("float32"), positions, layout=layout).dtype == "float32"
+    for kind in ("float32", "float16"):
+        assert rope.rotate(x.astype(kind), positions, layout=layout).dtype == kind
+        assert rope.repeat_rope_pairs(x.astype(kind), 2, layout=layout).dtype == kind
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -137,6 +139,8 @@ def test_bad_input():
         rope.rope_frequencies(4, 0)
     with pytest.raises(ValueError, match="layout must be one of"):
         rope.rotate(x, [0, 1], layout="tiled")
+    with pytest.raises(ValueError, match="x must hold real numbers, got complex128"):
+        rope.rotate(x + 1j, [0, 1])
     with pytest.raises(ValueError, match=r"positions must have shape \(2,\), got \(3,\)"):
         rope.rotate(x, np.arange(3))
     with pytest.raises(ValueError, match=r"frequencies must have shape \(3,\), got \(2,\)"):

@@ -43,6 +43,20 @@ def test_zero_gradients_and_float32(mode):
     np.testing.assert_allclose(clipped[0], 0.5, rtol=1e-6)
 
 
+def test_neither_squares_nor_integers_are_lost():
+    for size in (1e300, 1e-300, 1e-322, 1.7e308):
+        (clipped,), norm = clipping.clip_by_global_norm([np.array([size, size])], size / 2)
+        with np.errstate(over="ignore"):
+            assert norm == pytest.approx(np.sqrt(2) * np.float64(size), rel=1e-9)
+        if size > 1e-320:
+            np.testing.assert_allclose(clipped, size / 2 / np.sqrt(2), rtol=1e-9)
+    (clipped,), norm = clipping.clip_by_global_norm([np.array([1e300, 1e300])], 1, mode="soft")
+    np.testing.assert_allclose(clipped, np.sqrt(0.5), rtol=1e-12)
+    for wrong in ([3, 4], np.array([3, 4]), np.array([True]), np.array([1j])):
+        with pytest.raises(TypeError, match="gradients must be of a floating dtype, got"):
+            clipping.clip_by_global_norm([wrong], 1.0)
+
+
 MATRIX = RNG.normal(size=(6, 6))
 MATRIX = MATRIX + MATRIX.T
 POINT, WAY = RNG.normal(size=(2, 6))
@@ -111,11 +125,20 @@ def test_step_sizes_in_the_limits():
 
 
 BAD = [
-    (lambda: clipping.clip_by_global_norm(GRADIENTS, 0), "max_norm must be positive"),
-    (lambda: clipping.clip_by_global_norm(GRADIENTS, np.inf), "max_norm must be positive"),
+    (
+        lambda: clipping.clip_by_global_norm(GRADIENTS, 0),
+        "max_norm must be a finite",
+    ),
+    (
+        lambda: clipping.clip_by_global_norm(GRADIENTS, np.inf),
+        "max_norm must be a finite",
+    ),
     (lambda: clipping.clip_by_global_norm([], 1), "at least one array"),
     (lambda: clipping.clip_by_global_norm([np.array([np.nan])], 1), "gradients must be finite"),
-    (lambda: clipping.clip_by_global_norm(GRADIENTS, 1, "smooth"), "'hard' or 'soft'"),
+    (
+        lambda: clipping.clip_by_global_norm(GRADIENTS, 1, "smooth"),
+        "got 'smooth'",
+    ),
     (lambda: clipping.directional_smoothness(slope, POINT, WAY[:3]), "one shape"),
     (lambda: clipping.directional_smoothness(slope, POINT, 0 * WAY), "must not be zero"),
     (lambda: clipping.directional_smoothness(slope, np.inf * POINT, WAY), "must be finite"),

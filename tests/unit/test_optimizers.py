@@ -141,6 +141,29 @@ def test_flush_divides_by_what_is_there(clip):
     np.testing.assert_allclose(ops.convert_to_numpy(weight), more[3], atol=1e-6)
 
 
+def test_flush_through_a_loss_scale():
+    """Under mixed_float16 `compile` wraps the optimiser; the update is that of two samples."""
+    start = np.array([[0.5], [-1.0], [2.0]])
+    x, y = X[:4].astype("float32"), Y[:4].astype("float32").reshape(4, -1)[:, :1]
+
+    def trained_model(steps):
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, use_bias=False)])
+        model.set_weights([start])
+        optimizer = keras.optimizers.SGD(0.25, gradient_accumulation_steps=steps)
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=8.0)
+        model.compile(optimizer, "mse", jit_compile=False)
+        return model
+
+    model = trained_model(3)
+    for i in range(2):
+        model.train_on_batch(x[2 * i : 2 * i + 2], y[2 * i : 2 * i + 2])
+    np.testing.assert_array_equal(model.get_weights()[0], start)
+    assert optimizers.flush_accumulated(model.optimizer) == 2
+    expected = start - 0.25 * 2 * x.T @ (x @ start - y) / 4
+    np.testing.assert_allclose(model.get_weights()[0], expected, rtol=1e-5)
+    assert optimizers.flush_accumulated(model.optimizer) == 0
+
+
 def test_flush_refuses():
     with pytest.raises(ValueError, match="gradient_accumulation_steps set, got none"):
         accumulation.flush_accumulated(keras.optimizers.SGD(0.1))

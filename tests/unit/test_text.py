@@ -308,8 +308,8 @@ def test_pairing_and_seeds():
         (([[1, -2]],), "counts must hold finite numbers of at least 0"),
         (([[1, np.nan]],), "counts must hold finite numbers"),
         (([[0, 0]],), "counts must have a denominator above 0"),
-        (([[1, 2]], 10), "samples must be an integer of at least 100, got 10"),
-        (([[1, 2]], 1000, -1), "seed must be an integer of at least 0, got -1"),
+        (([[1, 2]], 10), "samples must be a whole number of at least 100, got 10"),
+        (([[1, 2]], 1000, -1), "seed must be a whole number of at least 0, got -1"),
         (([[1, 2]], 1000, 0, 1.0), "level must be more than 0 and less than 1, got 1.0"),
     ],
 )

@@ -62,6 +62,45 @@ def test_difference_penalty(kind):
     assert found == pytest.approx(PENALTIES[kind](slopes, 0.7).mean(), rel=1e-9)
 
 
+@pytest.mark.parametrize("shape", [(8, 6, 6, 3), (8, 36, 3), (8, 108)])
+def test_the_norm_is_that_of_the_whole_sample(shape):
+    """A linear critic of images has one slope, whatever axes they are written with."""
+    w = RNG.normal(size=108)
+    x, other = RNG.normal(size=(2, *shape))
+
+    def critic(v):
+        return ops.matmul(ops.reshape(v, (-1, 108)), w[:, None])
+
+    found = float(wgan.gradient_penalty(critic, x))
+    assert found == pytest.approx((np.linalg.norm(w) - 1) ** 2, rel=1e-9)
+    change = (x - other).reshape(8, 108)
+    slopes = np.abs(change @ w) / np.linalg.norm(change, axis=1)
+    found = float(wgan.difference_penalty(critic, x, other))
+    assert found == pytest.approx(np.mean((slopes - 1) ** 2), rel=1e-9)
+    epsilon = RNG.random((8, *(1,) * (len(shape) - 1)))
+    between = wgan.interpolate(x, other, epsilon).reshape(8, 108)
+    own = epsilon[3] * other[3] + (1 - epsilon[3]) * x[3]
+    np.testing.assert_array_equal(between[3], own.ravel())
+
+
+@pytest.mark.parametrize("kind", wgan.KINDS)
+def test_half_precision(kind):
+    x = RNG.normal(size=(5, 3)).astype("float16")
+    for size in (0.0, 1e-4, 300.0):
+        slopes = size * np.array([0.6, 0.8, 0.0])
+
+        def penalty(v, slopes=slopes):
+            def critic(u):
+                return ops.sum(u * ops.cast(slopes, "float16"), axis=-1)
+
+            return wgan.gradient_penalty(critic, v, kind)
+
+        value, slope = autodiff.value_and_gradient(penalty)(x)
+        assert np.isfinite(ops.convert_to_numpy(slope)).all()
+        found, expected = float(value), PENALTIES[kind](np.hypot(size, 1e-6), 1.0)
+        assert found == pytest.approx(expected, rel=2e-3)
+
+
 def test_a_stack_has_one_penalty_each():
     critics = stacked.he_normal((3, 5, 1), [np.random.default_rng(s) for s in range(4)])
     x = RNG.normal(size=(4, 6, 3)).astype("float32")
@@ -186,9 +225,18 @@ def critic_with(**changes):
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: wgan.gradient_penalty(quadratic, X, "lp"), "kind must be one of .*'lp'"),
-        (lambda: wgan.gradient_penalty(quadratic, X, target=-1), "target must be at least 0"),
+        (
+            lambda: wgan.gradient_penalty(quadratic, X, "lp"),
+            "kind must be one of .*'lp'",
+        ),
+        (
+            lambda: wgan.gradient_penalty(quadratic, X, target=-1),
+            "target must be a finite",
+        ),
         (lambda: wgan.gradient_penalty(quadratic, X, ["zero"]), "one penalty per critic"),
+        (lambda: wgan.gradient_penalty(lambda x: x, X), "one score per sample.*flatten"),
+        (lambda: wgan.gradient_penalty(ops.sum, X), r"one score per sample.*shape \(\)"),
+        (lambda: wgan.difference_penalty(lambda x: x, X, X), "one score per sample.*flatten"),
         (lambda: wgan.difference_penalty(quadratic, X, X[:3]), "x1 and x2 must have one shape"),
         (lambda: wgan.difference_penalty(quadratic, X, X, "l"), "kind must be one of"),
         (lambda: wgan.interpolate(X, X[:3], X[:, :1]), "real and fake must have one shape"),

@@ -1,0 +1,387 @@
+"""What every Keras component of the package promises, checked by one harness.
+
+A component is any public layer, loss, optimizer, schedule, model, metric, regularizer, constraint
+or initializer. :func:`found` finds them by the modules' ``__all__``; ``test_components.py`` gives
+an example of each to the function of its kind below, which raises `AssertionError` with one
+sentence where the promise is broken.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+import kexian_utils
+
+KINDS = {
+    "model": keras.Model,
+    "layer": keras.layers.Layer,
+    "loss": keras.losses.Loss,
+    "optimizer": keras.optimizers.Optimizer,
+    "schedule": keras.optimizers.schedules.LearningRateSchedule,
+    "metric": keras.metrics.Metric,
+    "regularizer": keras.regularizers.Regularizer,
+    "constraint": keras.constraints.Constraint,
+    "initializer": keras.initializers.Initializer,
+}
+# Commands, and what runs notebooks: no Keras there, and dear to import.
+ELSEWHERE = ("kexian_utils.runner", "kexian_utils.commands")
+BATCH = 4
+
+
+def found(package: Any = kexian_utils) -> dict[str, tuple[str, type]]:
+    """All public components by name, with their kind."""
+    components = {}
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        if module.name.startswith(ELSEWHERE):
+            continue
+        loaded = importlib.import_module(module.name)
+        for name in getattr(loaded, "__all__", ()):
+            member = getattr(loaded, name)
+            if inspect.isclass(member) and member.__module__.startswith(package.__name__):
+                kinds = [kind for kind, base in KINDS.items() if issubclass(member, base)]
+                if kinds:
+                    components[name] = (kinds[0], member)
+    return components
+
+
+@dataclass
+class LayerExample:
+    """How to try a layer: its arguments, the shape of a sample, and what it promises of masks."""
+
+    component: type
+    arguments: dict[str, Any]
+    sample: tuple[int, ...]
+    masked: bool = False
+    inputs: Callable[[np.random.Generator], np.ndarray] | None = None
+
+    def make(self, **changes: Any) -> Any:
+        return self.component(**(self.arguments | changes))
+
+
+@dataclass
+class Example:
+    """How to try another component."""
+
+    component: type
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+    def make(self, **changes: Any) -> Any:
+        return self.component(**(self.arguments | changes))
+
+
+def array(value: Any) -> np.ndarray:
+    value = ops.convert_to_numpy(value)
+    return value.astype("float32") if value.dtype.name in ("float16", "bfloat16") else value
+
+
+def agree(found: Any, expected: Any, promise: str, tolerance: float = 1e-5) -> None:
+    np.testing.assert_allclose(
+        array(found), array(expected), rtol=tolerance, atol=tolerance, err_msg=promise
+    )
+
+
+# -- what all kinds promise ----------------------------------------------------------------------
+
+
+def check_config(component: type, example: Any) -> Any:
+    """The configuration is JSON, names every argument, and gives the same component again."""
+    config = example.get_config()
+    json.dumps(config)
+    several = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    for name, parameter in inspect.signature(component).parameters.items():
+        if parameter.kind not in several:
+            assert name in config, f"get_config must hold the argument {name}"
+    again = component.from_config(config)
+    assert again.get_config() == config, "from_config must give the same configuration"
+    packed = keras.saving.serialize_keras_object(example)
+    assert packed["registered_name"].startswith("kexian_utils>"), "it must be registered"
+    unpacked = keras.saving.deserialize_keras_object(packed)
+    assert type(unpacked) is component, "it must be found again by its registered name"
+    assert unpacked.get_config() == config, "deserialising must give the same configuration"
+    return again
+
+
+def check_saved(model: keras.Model, x: Any, folder: Any) -> keras.Model:
+    """A .keras file gives the same outputs, without custom objects."""
+    expected = model.predict(x, verbose=0)
+    model.save(folder / "model.keras")
+    loaded = keras.saving.load_model(folder / "model.keras")
+    agree(loaded.predict(x, verbose=0), expected, "a saved model must give the same", 1e-6)
+    return loaded
+
+
+def fitted(make: Callable[[bool], keras.Model], x: Any, y: Any, promise: str) -> None:
+    """`fit` gives the same numbers with and without XLA, and moves every trainable weight."""
+    runs = []
+    for jit_compile in (False, True):
+        keras.utils.set_random_seed(1)
+        model = make(jit_compile)
+        before = [array(v) for v in model.trainable_variables]
+        losses = model.fit(x, y, epochs=2, batch_size=BATCH, shuffle=False, verbose=0).history
+        after = [array(v) for v in model.trainable_variables]
+        assert np.isfinite(losses["loss"]).all(), f"{promise}: the loss must be finite"
+        for variable, old, new in zip(model.trainable_variables, before, after, strict=True):
+            assert np.isfinite(new).all(), f"{promise}: {variable.path} must stay finite"
+            assert (old != new).any(), f"{promise}: {variable.path} must get a gradient"
+        runs.append([*losses["loss"], *np.concatenate([w.ravel() for w in after])])
+    agree(runs[1], runs[0], f"{promise}: jit_compile must not change it", 1e-4)
+
+
+# -- layers --------------------------------------------------------------------------------------
+
+
+def check_layer(example: LayerExample, folder: Any) -> None:
+    rng = np.random.default_rng(0)
+    draw = example.inputs or (lambda g: g.normal(size=(BATCH, *example.sample)).astype("float32"))
+    x = draw(rng)
+    keras.utils.set_random_seed(0)
+    layer = example.make(name="example")
+    expected = array(layer(x))
+    check_config(example.component, layer)
+    assert layer.built, "calling a layer must build it"
+    assert layer.name == "example", "name must be passed on"
+    assert not example.make(trainable=False).trainable, "trainable must be passed on"
+
+    symbol = keras.Input(example.sample, batch_size=None)
+    output = layer(symbol)
+    assert output.shape == (None, *expected.shape[1:]), "symbolic and eager shapes must agree"
+    assert layer.compute_output_shape((None, *example.sample)) == output.shape, (
+        "compute_output_shape must give the shape of the output"
+    )
+    model = keras.Model(symbol, output)
+    agree(model(x), expected, "called symbolically it must give the same")
+    agree(model.predict(x, verbose=0), expected, "compiled it must give the same")
+    agree(layer(x[:1]), expected[:1], "at inference a sample must not depend on the others")
+    agree(check_saved(model, x, folder)(x), expected, "a loaded model must give the same")
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    agree(copy(x), expected, "a clone with the same weights must give the same")
+
+    check_precision(example, layer, x, expected)
+    spoilt = x.copy()
+    spoilt[(0,) * spoilt.ndim] = np.nan
+    after = array(layer(spoilt))
+    assert np.isnan(after[0]).any(), "NaN in a sample must come out as NaN"
+    agree(after[1:], expected[1:], "NaN in a sample must not touch the others")
+    if example.masked:
+        check_masks(example, layer, x)
+
+    def make(jit_compile: bool) -> keras.Model:
+        inner = [keras.Input(example.sample), example.make(), keras.layers.Flatten()]
+        model = keras.Sequential([*inner, keras.layers.Dense(1)])
+        model.compile(keras.optimizers.SGD(0.05), "mse", jit_compile=jit_compile)
+        return model
+
+    fitted(make, x, rng.normal(size=(BATCH, 1)).astype("float32"), "in fit")
+
+
+def check_precision(example: LayerExample, layer: Any, x: np.ndarray, expected: Any) -> None:
+    """Under a mixed policy weights stay float32, outputs have the compute type and nearly agree."""
+    for policy, tolerance in (("mixed_float16", 2e-2), ("mixed_bfloat16", 1e-1)):
+        half = example.make(dtype=policy)
+        output = half(x)
+        assert keras.backend.standardize_dtype(output.dtype) == policy[6:], (
+            f"the output must have the compute type of {policy}"
+        )
+        kinds = {v.dtype for v in half.weights if "seed" not in v.path}
+        assert kinds <= {"float32"}, f"weights must be float32 under {policy}, got {kinds}"
+        half.set_weights(layer.get_weights())
+        agree(half(x), expected, f"{policy} must nearly agree with float32", tolerance)
+
+
+def check_masks(example: LayerExample, layer: Any, x: np.ndarray) -> None:
+    """Padding a batch changes no output, whatever stands in the padded places."""
+    assert layer.supports_masking, "a layer that takes masks must say so"
+    steps, longer = x.shape[1], x.shape[1] + 3
+    mask = np.arange(longer) < np.arange(steps, steps - len(x), -1)[:, None]
+    expected = [array(layer(x[i : i + 1, : mask[i].sum()]))[0] for i in range(len(x))]
+    for content in (0.0, 1e3, np.nan, np.inf):
+        padded = np.pad(x, [(0, 0), (0, longer - steps), *[(0, 0)] * (x.ndim - 2)])
+        padded[~mask] = content
+        outcome = array(layer(padded, mask=mask))
+        for i, wanted in enumerate(expected):
+            own = outcome[i]
+            if own.shape != wanted.shape:  # one output per place
+                assert not own[mask[i]].shape[0] - len(wanted)
+                assert not own[~mask[i]].any(), f"padded places of {content} must give 0"
+                own = own[mask[i]]
+            agree(own, wanted, f"padding with {content} must change no output", 1e-4)
+        weights = layer.trainable_variables
+        if weights:
+            slopes = gradients(lambda p=padded: ops.sum(layer(p, mask=mask) ** 2), layer)
+            assert all(np.isfinite(s).all() for s in slopes), (
+                f"padding with {content} must not reach a gradient"
+            )
+    nothing = array(layer(x, mask=np.zeros(x.shape[:2], bool)))
+    assert np.isfinite(nothing).all(), "a row without any place must give numbers"
+
+
+def gradients(loss: Callable[[], Any], layer: Any) -> list[np.ndarray]:
+    """Gradients of the loss with respect to the layer's trainable weights."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            value = loss()
+        variables = [v.value for v in layer.trainable_variables]
+        slopes = tape.gradient(value, variables, unconnected_gradients="zero")
+        return [array(s) for s in slopes]
+    import jax
+
+    def of(values: list) -> Any:
+        pairs = list(zip(layer.trainable_variables, values, strict=True))
+        with keras.StatelessScope(state_mapping=pairs):
+            return loss()
+
+    return [array(s) for s in jax.grad(of)([v.value for v in layer.trainable_variables])]
+
+
+# -- losses --------------------------------------------------------------------------------------
+
+
+def check_loss(example: Example, targets: np.ndarray, outputs: np.ndarray, folder: Any) -> None:
+    """`targets` and `outputs` are of BATCH samples."""
+    single = example.make(reduction="none")
+    each = array(single(targets, outputs))
+    assert each.shape[0] == BATCH, "reduction='none' must keep the samples"
+    check_config(example.component, example.make(name="example"))
+    agree(example.make()(targets, outputs), each.mean(), "the default must be the mean")
+    agree(example.make(reduction="sum")(targets, outputs), each.sum(), "'sum' must be the sum")
+    weights = np.linspace(0.0, 2.0, BATCH).astype("float32")
+    weighted = example.make(reduction="sum")(targets, outputs, weights)
+    agree(weighted, np.sum(each.T * weights), "sample_weight must count")
+    agree(single(targets[:1], outputs[:1]), each[:1], "a sample must not depend on the others")
+    half = array(example.make(dtype="float16")(targets, outputs.astype("float16")))
+    agree(half, each.mean(), "float16 must nearly agree", 2e-2)
+    far = array(single(targets, outputs * 1e4))
+    assert np.isfinite(far).all(), "large outputs must not overflow"
+    spoilt = outputs.copy()
+    spoilt[(0,) * spoilt.ndim] = np.nan
+    after = array(single(targets, spoilt))
+    assert np.isnan(after[0]).any(), "NaN in a sample must come out as NaN"
+    agree(after[1:], each[1:], "NaN in a sample must not touch the others")
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(BATCH, 3)).astype("float32")
+
+    def make(jit_compile: bool) -> keras.Model:
+        layers = [keras.Input((3,)), keras.layers.Dense(int(np.prod(outputs.shape[1:])))]
+        model = keras.Sequential([*layers, keras.layers.Reshape(outputs.shape[1:])])
+        model.compile(keras.optimizers.SGD(0.1), example.make(), jit_compile=jit_compile)
+        return model
+
+    fitted(make, x, targets, "in fit")
+    model = make(False)
+    model.save(folder / "model.keras")
+    loaded = keras.saving.load_model(folder / "model.keras")
+    assert type(loaded.loss) is example.component, "compile's loss must be saved with the model"
+    agree(loaded.evaluate(x, targets, verbose=0), model.evaluate(x, targets, verbose=0), "saved")
+
+
+# -- optimizers and schedules --------------------------------------------------------------------
+
+
+def check_optimizer(example: Example, folder: Any) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(3 * BATCH, 3)).astype("float32")
+    y = rng.normal(size=(3 * BATCH, 1)).astype("float32")
+    check_config(example.component, example.make(name="example"))
+
+    def make(jit_compile: bool, optimizer: Any = None, policy: str = "float32") -> keras.Model:
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, dtype=policy)])
+        model.set_weights([np.array([[0.5], [-1.0], [2.0]]), np.zeros(1)])
+        model.compile(optimizer or example.make(), "mse", jit_compile=jit_compile)
+        return model
+
+    def train(model: keras.Model, batches: range) -> list[np.ndarray]:
+        for i in batches:
+            part = slice(BATCH * i, BATCH * (i + 1))
+            model.train_on_batch(x[part], y[part])
+        return model.get_weights()
+
+    fitted(make, x, y, "in fit")
+    straight = np.concatenate([w.ravel() for w in train(make(False), range(3))])
+    broken = make(False)
+    train(broken, range(2))
+    broken.save(folder / "model.keras")
+    loaded = keras.saving.load_model(folder / "model.keras")
+    assert type(loaded.optimizer) is example.component, "it must be saved with the model"
+    resumed = np.concatenate([w.ravel() for w in train(loaded, range(2, 3))])
+    agree(resumed, straight, "training that goes on from a file must be the same", 1e-6)
+
+    scaled = keras.optimizers.LossScaleOptimizer(example.make(), initial_scale=1024.0)
+    half = train(make(False, scaled, "mixed_float16"), range(3))
+    half = np.concatenate([w.ravel() for w in half])
+    agree(half, straight, "under a loss scale it must nearly agree", 2e-2)
+
+    plain = example.make()
+    weight = keras.Variable(np.ones(2), dtype="float32")
+    plain.build([weight])
+    state = [v.value for v in plain.variables]
+    for _ in range(3):
+        plain.apply([ops.convert_to_tensor([1.0, np.nan], "float32")])
+    outcome = array(weight)
+    assert np.isnan(outcome[1]), "a NaN gradient must come out as NaN"
+    assert np.isfinite(outcome[0]), "a NaN in one entry must not touch another"
+    assert len(state) == len(plain.variables), "steps must not make new variables"
+
+
+def check_schedule(example: Example) -> None:
+    schedule = example.make()
+    again = check_config(example.component, schedule)
+    for step in (0, 1, 7, 100):
+        value = array(schedule(step))
+        assert np.isfinite(value), "a schedule must give a finite rate"
+        assert value.shape == (), "a schedule must give one number"
+        tensor = ops.convert_to_tensor(step, "int32")
+        agree(schedule(tensor), value, "a tensor must give the same rate", 1e-6)
+        agree(again(step), value, "from_config must give the same rates", 1e-6)
+    optimizer = keras.optimizers.SGD(schedule)
+    config = keras.saving.serialize_keras_object(optimizer)
+    back = keras.saving.deserialize_keras_object(config)
+    assert type(back._learning_rate) is example.component, (
+        "an optimizer must be saved with its schedule"
+    )
+
+
+# -- models --------------------------------------------------------------------------------------
+
+
+def check_model(
+    make: Callable[..., keras.Model], component: type, x: np.ndarray, y: np.ndarray, folder: Any
+) -> None:
+    """`make(policy)` gives a model that is not compiled, with an own start each time."""
+    keras.utils.set_random_seed(0)
+    model = make("float32")
+    expected = array(model(x))
+    check_config(component, model)
+    agree(model.predict(x, verbose=0), expected, "compiled it must give the same")
+    agree(check_saved(model, x, folder)(x), expected, "a loaded model must give the same")
+    copy = component.from_config(model.get_config())
+    copy(x)
+    copy.set_weights(model.get_weights())
+    agree(copy(x), expected, "a copy with the same weights must give the same")
+
+    def compiled(jit_compile: bool, policy: str = "float32") -> keras.Model:
+        fresh = make(policy)
+        fresh.set_weights(model.get_weights())
+        fresh.compile(keras.optimizers.SGD(0.05), "mse", jit_compile=jit_compile)
+        return fresh
+
+    fitted(compiled, x, y, "in fit")
+    losses = [compiled(False, p).train_on_batch(x, y) for p in ("float32", "mixed_float16")]
+    agree(losses[1], losses[0], "mixed_float16 must nearly agree", 2e-2)
+    diverged = compiled(False)
+    diverged.set_weights([np.full(w.shape, np.nan, w.dtype) for w in diverged.get_weights()])
+    assert np.isnan(diverged.train_on_batch(x, y)), "weights of NaN must give a loss of NaN"
+    assert np.isnan(array(diverged(x))).all(), "weights of NaN must give outputs of NaN"
