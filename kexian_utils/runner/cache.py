@@ -1,10 +1,10 @@
 """Which executed copies are still valid: the key of a run, and the record kept beside its copy.
 
 A run depends on the code of its notebook (not on the prose), on the modules of `kexian_utils` that
-it reaches and the data that these name, on the chapter's entry in the catalogue and its study
-record, on the packages, on the setting, the thread count and the class of the processor. All of
-that is one digest, the key. An executed copy counts as long as its record holds the present key
-and the digest of the copy itself, so that a truncated or edited one is not taken.
+it reaches and the data that these name, on the ids of the chapter's claims and its study record, on
+the packages, on the setting, the thread count and the class of the processor. All of that is one
+digest, the key. An executed copy counts as long as its record holds the present key and the digest
+of the copy itself, so that a truncated or edited one is not taken.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def run_key(root: Path, article: Article | None, notebook: dict[str, Any], setti
         files.append(root / article.study_path)
     parts = [
         code_digest(notebook),
-        repr(article),
+        "" if article is None else f"{article.id} {article.claims}",
         *(f"{path.name} {dependencies.content_digest(path)}" for path in files if path.is_file()),
         _machine(),
         os.environ.get("KEXIAN_THREADS", ""),

@@ -338,7 +338,6 @@ def with_outputs_of(
         {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"name": "python"},
-            **({"kexian": stored.metadata.kexian} if "kexian" in stored.metadata else {}),
         }
     )
     return result

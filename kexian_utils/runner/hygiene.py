@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import sys
-import tomllib
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -127,7 +126,7 @@ def check_notebook(path: Path, catalogue: Catalogue) -> list[str]:
     if article is None:
         return [
             f"{path.name} is at no place of the catalogue; move it to notebooks/PART/SLUG.ipynb "
-            "or add its article to notebooks/catalogue.toml."
+            "or add its slug to notebooks/catalogue.toml."
         ]
     subject = _Subject(path, notebook, article, path.parents[2])
     return [problem for rule in RULES for problem in rule(subject)]
@@ -274,14 +273,12 @@ def _exemptions(subject: _Subject) -> Iterator[str]:
                 yield f"{where}: {error}; correct it in the cell's metadata."
         elif {"rtol", "atol"} & set(own):
             yield f"{where}: a tolerance without the tag {TOLERANCE_TAG}; add the tag or drop it."
-    path = subject.root / "tests" / "notebooks" / "exemptions.toml"
-    table = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    agreed = table.get(subject.article.id, {})
+    agreed = subject.article.exemptions
     for name, words in (("exempt", "exempt cells"), ("tolerance", "cells with own tolerances")):
         if found[name] != agreed.get(name, 0):
             yield (
                 f"{found[name]} {words} where {agreed.get(name, 0)} are agreed; mend the cells, "
-                f'or change {name} of ["{subject.article.id}"] in tests/notebooks/exemptions.toml.'
+                f"or change {name} under [exemptions] of {subject.article.descriptor_path.name}."
             )
 
 
@@ -294,12 +291,15 @@ def _claims(subject: _Subject) -> Iterator[str]:
     missing = [claim for claim in subject.article.claims if claim not in decided]
     if missing:
         yield (
-            f"no stored output decides {', '.join(missing)} of the catalogue; add "
+            f"no stored output decides {', '.join(missing)} of the descriptor; add "
             f"`exp.check` or `exp.quote`, then {subject.rerun}."
         )
     for claim, count in decided.items():
         if claim not in subject.article.claims:
-            yield f"{claim} is not in the catalogue; add it to notebooks/catalogue.toml."
+            yield (
+                f"{claim} is not in the descriptor; add it to `claims` of "
+                f"{subject.article.descriptor_path.name}."
+            )
         elif count > 1:
             yield f"{claim} is decided {count} times; decide each claim in one cell."
     for index, record in records:

@@ -39,7 +39,7 @@ def _git(*words: str) -> str:
 
 
 def touched(chapters: list, commits: int = LATELY) -> list:
-    """The chapters whose notebook or planted mistakes changed lately, or are not committed."""
+    """The chapters whose notebook or descriptor changed lately, or are not committed."""
     names = _git("log", f"-{commits}", "--name-only", "--format=")
     names += _git("diff", "--name-only", "HEAD")
     names += _git("ls-files", "--others", "--exclude-standard")
@@ -47,7 +47,7 @@ def touched(chapters: list, commits: int = LATELY) -> list:
     return [
         article
         for article in chapters
-        if {article.path.as_posix(), f"tests/notebooks/mutations/{article.id}.toml"} & paths
+        if {article.path.as_posix(), article.descriptor_path.as_posix()} & paths
     ]
 
 

@@ -43,12 +43,8 @@ def test_plain_rendering_finds_raw_markup(chapter, text):
     assert raw_in_html(chapter)
 
 
-def problems(notebook, tmp_path, exemptions=None):
-    path = fixtures.make_root(tmp_path, notebook)
-    if exemptions is not None:
-        table = tmp_path / "tests" / "notebooks" / "exemptions.toml"
-        table.parent.mkdir(parents=True)
-        table.write_text(exemptions, encoding="utf-8")
+def problems(notebook, tmp_path, entries=""):
+    path = fixtures.make_root(tmp_path, notebook, entries)
     return check_notebook(path, catalogue.load(tmp_path))
 
 
@@ -149,7 +145,7 @@ FAULTS = {
     "no seed": (replace("parameters", "seed = 0", "sead = 0"), "lacks seed"),
     "seed": (replace("parameters", "seed = 0", "seed = 1"), "sets seed = 1; commit it with 0"),
     "missing claim": (lambda nb: fixtures.cell(nb, "quote").outputs.clear(), "decides C3"),
-    "unknown claim": (record("quote", CLAIM, claim="C9"), "C9 is not in the catalogue"),
+    "unknown claim": (record("quote", CLAIM, claim="C9"), "C9 is not in the descriptor"),
     "claim twice": (record("quote", CLAIM, claim="C2"), "C2 is decided 2 times"),
     "missed claim": (record("tight", CLAIM, verdict="missed"), "C2 is stored as missed"),
     "no alt": (alt(" "), "alternative text is missing"),
@@ -272,8 +268,8 @@ def test_agreed_exemptions_are_clean(chapter, tmp_path):
     fixtures.cell(chapter, "result").metadata.update(
         tags=["kexian-tolerance"], kexian={"rtol": 0.05, "reason": "a trained loss"}
     )
-    assert problems(chapter, tmp_path, '["1"]\ntolerance = 1\n') == []
-    assert problems(chapter, tmp_path / "other", '["1"]\ntolerance = 2\n')
+    assert problems(chapter, tmp_path, "[exemptions]\ntolerance = 1\n") == []
+    assert problems(chapter, tmp_path / "other", "[exemptions]\ntolerance = 2\n")
 
 
 def test_no_false_alarm_on_what_is_allowed(chapter, tmp_path):

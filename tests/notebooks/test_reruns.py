@@ -116,7 +116,7 @@ def test_smoke_keeps_its_budget(run, article, backend):
     only_once_without_keras(article, backend)
     fresh = run(ROOT / article.path, Setting("smoke", SMOKE_SEED, backend))
     finished = [record for _, record in outputs(fresh, RUN_MIME)][-1]
-    too_long = budgets.exceeded(ROOT, article, finished)
+    too_long = budgets.exceeded(article, finished)
     assert too_long is None, too_long
 
 
@@ -179,24 +179,17 @@ def test_study_decides_as_recorded(run, article):
 # -------------------------------------------------------------------------------- at full size
 
 
-def rehearsal(article):
-    """The parameters with which the `full` profile runs on small data without a GPU."""
-    notebook = read_notebook(ROOT / article.path)
-    return notebook.metadata.get("kexian", {}).get("rehearsal")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("article", [pytest.param(a, id=a.id) for a in some(CHAPTERS)])
 def test_full_is_rehearsed_on_generated_data(article, tmp_path):
-    parameters = rehearsal(article)
-    assert parameters, "metadata.kexian.rehearsal must say how `full` runs without a GPU"
+    assert article.rehearsal, "[rehearsal] must say how `full` runs without a GPU"
     path = ROOT / article.path
     try:
         result = run_notebook(
             path,
             tmp_path / path.name,
             Setting("full"),
-            parameters=parameters,
+            parameters=article.rehearsal,
             variables={"KEXIAN_THREADS": "1"},  # a fork will do
         )
     except KexianError as error:
@@ -324,7 +317,7 @@ def test_what_was_touched_is_never_left_to_its_turn(monkeypatch):
     log = {"log": f"{chapters[1].path.as_posix()}\nREADME.md\n", "diff": "", "ls-files": ""}
     monkeypatch.setattr(project_notebooks, "_git", lambda *words: log.get(words[0], "7"))
     assert touched(chapters) == [chapters[1]]
-    log["ls-files"] = f"tests/notebooks/mutations/{chapters[2].id}.toml\n"
+    log["ls-files"] = f"{chapters[2].descriptor_path.as_posix()}\n"
     assert touched(chapters) == chapters[1:]
     monkeypatch.setattr(project_notebooks, "WEEKLY", False)
     monkeypatch.setattr(project_notebooks, "IN_TURN", 0)
