@@ -263,6 +263,24 @@ def check(
         sys.exit(FOUND)
 
 
+def _put_budgets(root: Root, article: Article, fresh: Any) -> None:
+    """Put what this run took, and smoke runs that are still valid, into the descriptor."""
+    from kexian_utils.experiment.records import RUN_MIME, outputs
+    from kexian_utils.runner import budgets
+    from kexian_utils.runner.cache import finished_run
+    from kexian_utils.runner.execute import Setting, read_json
+
+    settings = (Setting("smoke", backend=backend) for backend in ("tensorflow", "jax"))
+    paths = (finished_run(root.path, article, setting) for setting in settings)
+    notebooks = [fresh, *(read_json(path) for path in paths if path is not None)]
+    runs = [run for notebook in notebooks for _, run in outputs(notebook, RUN_MIME)]
+    entries = budgets.proposed(article, [run for run in runs if run["phase"] == "finish"])
+    if entries:
+        budgets.write(root.path, article, entries)
+        shown = ", ".join(f"{name} = {seconds}" for name, seconds in entries.items())
+        click.echo(f"put {shown} (CPU seconds) into [budget] of {article.descriptor_path}")
+
+
 @click.command()
 @names_argument(required=True)
 @click.option("--yes", is_flag=True, help="Accept without asking.")
@@ -270,7 +288,11 @@ def check(
 @_no_cache
 @click.pass_obj
 def accept(root: Root, names: tuple[str, ...], yes: bool, **options: Any) -> None:
-    """Show old beside new, cell by cell, then replace the stored outputs."""
+    """Show old beside new, cell by cell, then replace the stored outputs.
+
+    A budget that the measured run exceeds, or does not use by half, is put right in the chapter's
+    descriptor.
+    """
     from kexian_utils.runner.execute import COMMITTED, with_outputs_of, write_notebook
 
     done = []
@@ -286,6 +308,7 @@ def accept(root: Root, names: tuple[str, ...], yes: bool, **options: Any) -> Non
         if yes or click.confirm(f"Store the new outputs in {article.path}?"):
             write_notebook(root.path / article.path, with_outputs_of(stored, fresh))
             click.echo(f"stored {article.path}")
+            _put_budgets(root, article, fresh)
     _end(done)
 
 

@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from kexian_utils.runner import cells
+
 PACKAGE = "kexian_utils"
 _DATA_FOLDERS = ("data", "assets")
 
@@ -27,7 +29,7 @@ def sources(root: Path, notebook: dict[str, Any]) -> list[Path]:
         notebook: as nbformat reads it.
     """
     found: set[Path] = set()
-    waiting = [path for code in _cells(notebook) for path in _imported(root, code, PACKAGE)]
+    waiting = [path for code in cells.code(notebook) for path in _imported(root, code, PACKAGE)]
     while waiting:
         path = waiting.pop()
         if path not in found:
@@ -71,14 +73,6 @@ def _content_digest(path: Path, size: int, modified: int) -> str:
 def _files(folder: Path) -> Iterator[Path]:
     if folder.is_dir():
         yield from (path for path in sorted(folder.rglob("*")) if path.is_file())
-
-
-def _cells(notebook: dict[str, Any]) -> Iterator[ast.Module]:
-    for cell in notebook["cells"]:
-        if cell["cell_type"] != "code" or "colab-install" in cell["metadata"].get("tags", ()):
-            continue
-        lines = "".join(cell["source"]).splitlines()
-        yield ast.parse("\n".join("" if x.lstrip().startswith(("%", "!")) else x for x in lines))
 
 
 @functools.lru_cache(maxsize=1024)

@@ -26,6 +26,7 @@ from kexian_utils.experiment.records import (
     RUN_MIME,
     outputs,
 )
+from kexian_utils.runner import cells
 from kexian_utils.runner.compare import EXEMPT_TAGS, TOLERANCE_TAG, cell_tolerance
 from kexian_utils.runner.errors import KexianError
 from kexian_utils.runner.execute import COMMITTED, declared_parameters, read_notebook
@@ -248,6 +249,42 @@ def _parameters(subject: _Subject) -> Iterator[str]:
             yield (
                 f"the parameters cell sets {name} = {declared[name]!r}; commit it with {value!r}."
             )
+
+
+def _colab(subject: _Subject) -> Iterator[str]:
+    code = [cell for _, cell in subject.cells("code")]
+    found = [k for k, cell in enumerate(code) if cells.COLAB_TAG in cell.metadata.get("tags", ())]
+    ours = [
+        k for k, cell in enumerate(code) if re.search(r"^(from|import) kexian", cell.source, re.M)
+    ]
+    if len(found) != 1:
+        yield (
+            f"{len(found) or 'no'} cells tagged {cells.COLAB_TAG}; add one after the parameters, "
+            f"or Colab ends in ImportError, and fill it with `kexian refresh {subject.article.id}`."
+        )
+    elif ours and found[0] > ours[0]:
+        yield (
+            f"the cell tagged {cells.COLAB_TAG} stands after the first import of kexian_utils; "
+            "put it behind the parameters."
+        )
+
+
+def _full_size(subject: _Subject) -> Iterator[str]:
+    try:
+        has_full = "full" in cells.profiles(subject.notebook)
+    except SyntaxError as error:
+        yield f"a code cell is not Python ({error.msg}); correct it."
+        return
+    if not has_full:
+        return
+    text = "\n".join(cell.source for _, cell in subject.cells("markdown"))
+    if not re.search(r"^#+\s+(?:\d+\.\s+)?At full size\b", text, re.MULTILINE):
+        yield "the profile `full` has no section At full size; add one that says what it runs."
+    if not subject.article.rehearsal:
+        yield (
+            "nothing says how the profile `full` runs without a GPU; write the parameters under "
+            f"[rehearsal] of {subject.article.descriptor_path.name}."
+        )
 
 
 def _exemptions(subject: _Subject) -> Iterator[str]:
@@ -503,6 +540,8 @@ RULES = (
     _size,
     _lengths,
     _parameters,
+    _colab,
+    _full_size,
     _exemptions,
     _claims,
     _figures,

@@ -115,7 +115,7 @@ def record(name, mime, **entries):
 CLAIM, RUN = "application/vnd.kexian.claim+json", "application/vnd.kexian.run+json"
 HOME = "/home" + "/someone"  # invented; put together, so that no search takes it for a real one
 FAULTS = {
-    "count out of order": (edit("bound", execution_count=9), "execution count 9 where 5"),
+    "count out of order": (edit("bound", execution_count=9), "execution count 9 where 6"),
     "never run": (edit("bound", execution_count=None), "execution count None"),
     "dropped cell": (remove("measure"), "a cell was dropped"),
     "empty cell": (edit("result", source=" "), "an empty code cell"),
@@ -213,6 +213,20 @@ FAULTS = {
     "unknown key": (replace("end", "references: hardy1934", "references: h"), "has no entry h"),
     "open references": (replace("end", "<!-- /references -->", ""), "is not closed"),
     "no references": (replace("end", "## References", "## Books"), "no section References"),
+    "no cell for Colab": (remove("colab-install"), "no cells tagged colab-install"),
+    "Colab after the imports": (
+        lambda nb: nb.cells.append(nb.cells.pop(2)),
+        "stands after the first import of kexian_utils",
+    ),
+    "full without a section": (
+        append_text("sizes = exp.sizes({'smoke': dict(n=1), 'full': dict(n=9)})", "set-up"),
+        "the profile `full` has no section At full size",
+    ),
+    "full without a rehearsal": (
+        append_text("sizes = exp.sizes({'smoke': dict(n=1), 'full': dict(n=9)})", "set-up"),
+        "under [rehearsal] of small-chapter.toml",
+    ),
+    "not Python": (append_text("sizes = (", "set-up"), "a code cell is not Python"),
     "exempt without reason": (metadata("result", tags=["nbval-ignore-output"]), "without a reason"),
     "exempt not agreed": (
         metadata("result", tags=["nbval-ignore-output"], kexian={"reason": "shows the time"}),

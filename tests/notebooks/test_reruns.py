@@ -28,7 +28,7 @@ from kexian_utils.experiment.records import (
     outputs,
     read_study,
 )
-from kexian_utils.runner import budgets
+from kexian_utils.runner import budgets, cells
 from kexian_utils.runner.compare import compare_notebooks, render_differences
 from kexian_utils.runner.errors import KexianError
 from kexian_utils.runner.execute import (
@@ -70,8 +70,7 @@ def run(tmp_path_factory):
 
 def uses_keras(article):
     """Whether the chapter imports a framework; without one its records say backend "none"."""
-    notebook = read_notebook(ROOT / article.path)
-    return "keras=False" not in "".join(cell.source for cell in notebook.cells)
+    return cells.uses_keras(read_notebook(ROOT / article.path))
 
 
 def only_once_without_keras(article, backend):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -239,6 +240,80 @@ def test_a_run_over_its_budget_is_named(checkout):
     assert "allows 5" in budgets.exceeded(own, on_jax | {"cpu_seconds": 10.1})
     with pytest.raises(KexianError, match=r"random-vector-angles.toml has no \[budget\]"):
         budgets.exceeded(catalogue.load(checkout).article("7076"), run)
+
+
+RUN = {"profile": "default", "backend": "tensorflow", "cpu_seconds": 31.0}
+
+
+@pytest.mark.parametrize(
+    ("budget", "run", "entries"),
+    [
+        ({}, {"cpu_seconds": 20.0}, {"smoke": 10, "smoke-jax": 15, "default": 24}),
+        ({"default": 60}, {}, {}),
+        ({"default": 31}, {}, {}),
+        ({"default": 30}, {}, {"default": 40}),
+        ({"default": 70}, {}, {"default": 40}),
+        ({"default": 60}, {"cpu_seconds": 80.0}, {"default": 90}),
+        ({"smoke": 10}, {"profile": "smoke", "cpu_seconds": 4.5}, {"smoke": 6}),
+        ({"smoke": 10}, {"profile": "smoke", "cpu_seconds": 0.0}, {"smoke": 1}),
+        ({"smoke": 10}, {"profile": "smoke", "backend": "jax", "cpu_seconds": 9.0}, {}),
+        (
+            {"smoke": 9},
+            {"profile": "smoke", "backend": "jax", "cpu_seconds": 10},
+            {"smoke-jax": 12},
+        ),
+        ({"smoke": 9}, {"profile": "smoke", "backend": "none", "cpu_seconds": 8.0}, {}),
+        ({"smoke": 9}, {"profile": "study", "cpu_seconds": 900.0}, {}),
+    ],
+)
+def test_a_measured_run_proposes_a_budget(checkout, budget, run, entries):
+    article = replace(catalogue.load(checkout).article("6992"), budget=budget)
+    assert budgets.proposed(article, [RUN | run]) == entries
+    with pytest.raises(KexianError, match="no chapter may ask for more than 90"):
+        budgets.proposed(article, [RUN | {"cpu_seconds": 90.1}])
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            "[budget] # seconds\nsmoke = 4 # few\ndefault = 40\n\n[exemptions]\nexempt = 0 # yes\n",
+            "[budget] # seconds\nsmoke = 6 # few\ndefault = 40\nsmoke-jax = 9\n\n"
+            "[exemptions]\nexempt = 0 # yes\n",
+        ),
+        (
+            "[budget]\nsmoke = 1\ndefault = 40",
+            "[budget]\nsmoke = 6\ndefault = 40\nsmoke-jax = 9\n",
+        ),
+        (
+            "[budget]\ndefault = 40\nsmoke = 3.5\n[[mistake]] # smoke = 3\nclaim = 'C1'\n"
+            "find = 'smoke = 1'\nreplace = 'x'\n",
+            "[budget]\ndefault = 40\nsmoke = 6\nsmoke-jax = 9\n[[mistake]] # smoke = 3\n"
+            "claim = 'C1'\nfind = 'smoke = 1'\nreplace = 'x'\n",
+        ),
+    ],
+)
+def test_a_budget_is_written_and_nothing_else(checkout, before, after):
+    path = checkout / catalogue.load(checkout).article("6992").descriptor_path
+    head = path.read_text(encoding="utf-8") + "\n"
+    path.write_text(head + before, encoding="utf-8")
+    article = catalogue.load(checkout).article("6992")
+    budgets.write(checkout, article, {"smoke": 6, "smoke-jax": 9})
+    assert path.read_text(encoding="utf-8") == head + after
+
+
+def test_accept_puts_the_measured_budget_into_the_descriptor(checkout, write_chapters):
+    record = json.dumps(RUN | {"phase": "finish", "cpu_seconds": 20.0})
+    (article,) = write_chapters(
+        a6992="from IPython.display import display\n"
+        f"display({{'application/vnd.kexian.run+json': {record}}}, raw=True)"
+    )
+    result = CliRunner().invoke(main, ["accept", "6992", "--yes"])
+    assert "put smoke = 10, smoke-jax = 15, default = 24 (CPU" in result.output, result.output
+    path = checkout / article.descriptor_path
+    assert path.read_text(encoding="utf-8").endswith(
+        "\n\n[budget]\nsmoke = 10\nsmoke-jax = 15\ndefault = 24\n"
+    )
 
 
 def test_commands_start_without_what_they_do_not_need():
