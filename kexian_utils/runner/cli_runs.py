@@ -152,6 +152,7 @@ def run(
     _no_times_elsewhere(times, options)
     from kexian_utils.experiment.records import study_record
     from kexian_utils.runner.execute import read_notebook, write_text
+    from kexian_utils.runner.slicing import study_digest
 
     setting = _setting(profile, seed, backend)
     if record and profile != "study":
@@ -165,7 +166,8 @@ def run(
         words = "is up to date" if result.reused else f"ran in {result.seconds:.0f} s"
         click.echo(f"{article.id} {article.slug} {words} ({setting.name})")
         if record:
-            dated = study_record(read_notebook(result.path))
+            executed = read_notebook(result.path)
+            dated = study_record(executed, study_digest(executed))
             text = json.dumps(dated, ensure_ascii=False, indent=1)
             write_text(root.path / article.study_path, text + "\n")
             click.echo(f"wrote {article.study_path}")

@@ -24,7 +24,6 @@ from kexian_utils.experiment.records import (
     CLAIM_MIME,
     RUN_MIME,
     VERDICTS,
-    code_digest,
     outputs,
     read_study,
 )
@@ -39,6 +38,7 @@ from kexian_utils.runner.execute import (
     run_notebook,
 )
 from kexian_utils.runner.provisioner import KERNEL, forks
+from kexian_utils.runner.slicing import study_digest
 
 DEFAULT_SEED = 1 + rotation() % 3
 BACKENDS = ("tensorflow", pytest.param("jax", marks=pytest.mark.jax))
@@ -156,7 +156,7 @@ STUDIES = [param for param in ARTICLES if (ROOT / param.values[0].study_path).is
 @pytest.mark.parametrize("article", STUDIES)
 def test_study_record_is_of_the_present_code(article):
     record = read_study(ROOT / article.study_path)
-    present = code_digest(read_notebook(ROOT / article.path))
+    present = study_digest(read_notebook(ROOT / article.path))
     assert record["code"] == present, (
         f"run `kexian run {article.id} --profile study --record`, then `kexian accept {article.id}`"
     )
