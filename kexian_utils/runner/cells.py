@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import copy
+import hashlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -58,3 +61,47 @@ def profiles(notebook: dict[str, Any]) -> list[str]:
         for key in argument.keys
         if isinstance(key, ast.Constant)
     ]
+
+
+class _Bare(ast.NodeTransformer):
+    """Leaves out docstrings."""
+
+    def _body(self, node: Any) -> Any:
+        self.generic_visit(node)
+        if ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+        return node
+
+    visit_FunctionDef = visit_AsyncFunctionDef = visit_ClassDef = visit_Module = _body
+
+
+def bare(tree: ast.AST) -> Any:
+    """A copy of a syntax tree without docstrings."""
+    return _Bare().visit(copy.deepcopy(tree))
+
+
+class _WithoutTyping(ast.NodeTransformer):
+    def visit_If(self, node: ast.If) -> Any:
+        self.generic_visit(node)
+        name = getattr(node.test, "id", getattr(node.test, "attr", ""))
+        return node.orelse if name == "TYPE_CHECKING" else node
+
+
+def without_typing(tree: ast.Module) -> ast.Module:
+    """The tree without what stands under `if TYPE_CHECKING`."""
+    return _WithoutTyping().visit(tree)
+
+
+def digest(notebook: dict[str, Any]) -> str:
+    """A digest of what the code does: neither prose nor comments nor docstrings count.
+
+    Cells with magics or a silencing semicolon count as they are written.
+    """
+    parts = []
+    for cell in filter(is_code, notebook["cells"]):
+        source = "".join(cell["source"]).strip()
+        if re.search(r"^\s*[%!]|;\s*(?:#.*)?\Z", source, re.MULTILINE):
+            parts.append(source)
+        else:
+            parts.append(ast.dump(bare(parse_cell(cell))))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()

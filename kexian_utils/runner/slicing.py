@@ -194,16 +194,8 @@ def statements_behind(trees: Iterable[ast.stmt], needs: str = "study") -> list[a
     return [found[k].tree for k in sorted(taken)]
 
 
-class _Bare(ast.NodeTransformer):
-    """Leaves out docstrings, and what a claim says beside its criterion."""
-
-    def _body(self, node: Any) -> Any:
-        self.generic_visit(node)
-        if ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
-        return node
-
-    visit_FunctionDef = visit_AsyncFunctionDef = visit_ClassDef = visit_Module = _body
+class _Deciding(ast.NodeTransformer):
+    """Leaves out what a claim says beside its criterion."""
 
     def visit_Call(self, node: ast.Call) -> ast.Call:
         self.generic_visit(node)
@@ -222,5 +214,5 @@ def study_digest(notebook: dict[str, Any]) -> str:
     behind = statements_behind(trees)
     if not behind:
         return code_digest(notebook)
-    text = "\n".join(ast.dump(_Bare().visit(tree)) for tree in behind)
+    text = "\n".join(ast.dump(_Deciding().visit(cells.bare(tree))) for tree in behind)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
