@@ -192,7 +192,7 @@ def doctor(root: Root, notebooks: bool, as_json: bool) -> None:
 @click.argument("id", shell_complete=complete_names)
 @click.pass_obj
 def new(root: Root, id: str) -> None:
-    """Write the skeleton of a chapter: notebook, claims table, bibliography entry.
+    """Write a chapter's two files, notebook and descriptor, and its bibliography entry.
 
     \b
     Example:

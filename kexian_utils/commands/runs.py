@@ -152,6 +152,7 @@ def run(
     _no_times_elsewhere(times, options)
     from kexian_utils.experiment.records import study_record
     from kexian_utils.runner.execution.execute import read_notebook, write_text
+    from kexian_utils.runner.execution.slicing import study_digest
 
     setting = _setting(profile, seed, backend)
     if record and profile != "study":
@@ -165,7 +166,8 @@ def run(
         words = "is up to date" if result.reused else f"ran in {result.seconds:.0f} s"
         click.echo(f"{article.id} {article.slug} {words} ({setting.name})")
         if record:
-            dated = study_record(read_notebook(result.path))
+            executed = read_notebook(result.path)
+            dated = study_record(executed, study_digest(executed))
             text = json.dumps(dated, ensure_ascii=False, indent=1)
             write_text(root.path / article.study_path, text + "\n")
             click.echo(f"wrote {article.study_path}")
@@ -176,10 +178,13 @@ def _compared(
     root: Root, outcome: Outcome, reference: Callable[[Article], Path]
 ) -> tuple[Any, Any, list[Any]]:
     from kexian_utils.runner.checks.compare import compare_notebooks
-    from kexian_utils.runner.execution.execute import read_notebook
+    from kexian_utils.runner.execution import cells
+    from kexian_utils.runner.execution.execute import read_notebook, with_outputs_of
 
     stored = read_notebook(reference(outcome.article))
     fresh = read_notebook(outcome.result.path)
+    if outcome.result.reused and cells.digest(stored) == cells.digest(fresh):
+        fresh = with_outputs_of(stored, fresh)  # its prose and comments may be older
     return stored, fresh, compare_notebooks(stored, fresh)
 
 
@@ -263,6 +268,25 @@ def check(
         sys.exit(FOUND)
 
 
+def _put_budgets(root: Root, article: Article, fresh: Any) -> None:
+    """Put what this run took, and smoke runs that are still valid, into the descriptor."""
+    from kexian_utils.experiment.records import outputs
+    from kexian_utils.mime import RUN_MIME
+    from kexian_utils.runner.execution import budgets
+    from kexian_utils.runner.execution.cache import finished_run
+    from kexian_utils.runner.execution.execute import Setting, read_json
+
+    settings = (Setting("smoke", backend=backend) for backend in ("tensorflow", "jax"))
+    paths = (finished_run(root.path, article, setting) for setting in settings)
+    notebooks = [fresh, *(read_json(path) for path in paths if path is not None)]
+    runs = [run for notebook in notebooks for _, run in outputs(notebook, RUN_MIME)]
+    entries = budgets.proposed(article, [run for run in runs if run["phase"] == "finish"])
+    if entries:
+        budgets.write(root.path, article, entries)
+        shown = ", ".join(f"{name} = {seconds}" for name, seconds in entries.items())
+        click.echo(f"put {shown} (CPU seconds) into [budget] of {article.descriptor_path}")
+
+
 @click.command()
 @names_argument(required=True)
 @click.option("--yes", is_flag=True, help="Accept without asking.")
@@ -270,7 +294,11 @@ def check(
 @_no_cache
 @click.pass_obj
 def accept(root: Root, names: tuple[str, ...], yes: bool, **options: Any) -> None:
-    """Show old beside new, cell by cell, then replace the stored outputs."""
+    """Show old beside new, cell by cell, then replace the stored outputs.
+
+    A budget that the measured run exceeds, or does not use by half, is put right in the chapter's
+    descriptor.
+    """
     from kexian_utils.runner.execution.execute import COMMITTED, with_outputs_of, write_notebook
 
     done = []
@@ -286,6 +314,7 @@ def accept(root: Root, names: tuple[str, ...], yes: bool, **options: Any) -> Non
         if yes or click.confirm(f"Store the new outputs in {article.path}?"):
             write_notebook(root.path / article.path, with_outputs_of(stored, fresh))
             click.echo(f"stored {article.path}")
+            _put_budgets(root, article, fresh)
     _end(done)
 
 

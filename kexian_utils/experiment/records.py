@@ -75,8 +75,12 @@ def code_digest(notebook: dict[str, Any]) -> str:
     return hashlib.sha256(code.encode()).hexdigest()[:16]
 
 
-def study_record(notebook: dict[str, Any]) -> dict[str, Any]:
+def study_record(notebook: dict[str, Any], code: str) -> dict[str, Any]:
     """The dated record of a run in the `study` profile, to be committed beside the notebook.
+
+    Args:
+        notebook: the executed notebook.
+        code: the digest of the code that the record is of.
 
     Raises:
         ValueError: the notebook holds no finished run of that profile.
@@ -103,7 +107,7 @@ def study_record(notebook: dict[str, Any]) -> dict[str, Any]:
     return {
         "schema": 1,
         **{key: run[key] for key in keep},
-        "code": code_digest(notebook),
+        "code": code,
         "claims": [
             {k: v for k, v in record.items() if k != "study"}
             for _, record in outputs(notebook, CLAIM_MIME)

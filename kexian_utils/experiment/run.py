@@ -360,7 +360,7 @@ def _load_study(article: Article) -> dict[str, Any] | None:
     for path in (
         Path(article.study_path.name),
         *(root / article.study_path for root in [catalogue.project_root()] if root),
-        Path(__file__).resolve().parents[1] / "data" / article.study_path.name,
+        Path(__file__).resolve().parents[1] / "data" / article.study_path,
     ):
         if path.is_file():
             return records.read_study(path)

@@ -1,20 +1,12 @@
 """Keras layers that this book needs and Keras does not have."""
 
-from importlib import import_module
-from typing import Any
+from kexian_utils._lazy import attach
 
-_HOME = {
-    "attention_pooling": ("AttentionPooling1D",),
-    "batch_center": ("BatchCenter",),
-    "dilated_gated_conv": ("DilatedGatedConv1D",),
-}
-_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
-
-__all__ = sorted(_MODULE_OF)
-
-
-def __getattr__(name: str) -> Any:
-    """Import the module of a name when the name is first asked for."""
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "attention_pooling": ("AttentionPooling1D",),
+        "batch_center": ("BatchCenter",),
+        "dilated_gated_conv": ("DilatedGatedConv1D",),
+    },
+)

@@ -1,25 +1,17 @@
 """Losses that Keras does not have, and what is known of them."""
 
-from importlib import import_module
-from typing import Any
+from kexian_utils._lazy import attach
 
-_HOME = {
-    "focal": ("focal_posterior", "focal_probability"),
-    "multilabel": (
-        "MultilabelCategoricalCrossentropy",
-        "log_elementary_symmetric",
-        "multilabel_categorical_crossentropy",
-        "sparse_multilabel_categorical_crossentropy",
-        "unified_pair_loss",
-    ),
-}
-_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
-
-__all__ = sorted(_MODULE_OF)
-
-
-def __getattr__(name: str) -> Any:
-    """Import the module of a name when the name is first asked for."""
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "focal": ("focal_posterior", "focal_probability"),
+        "multilabel": (
+            "MultilabelCategoricalCrossentropy",
+            "log_elementary_symmetric",
+            "multilabel_categorical_crossentropy",
+            "sparse_multilabel_categorical_crossentropy",
+            "unified_pair_loss",
+        ),
+    },
+)

@@ -11,17 +11,44 @@ import nbformat
 
 from kexian_utils.catalogue import Article
 from kexian_utils.errors import KexianError
+from kexian_utils.runner.execution.budgets import DEFAULTS
+from kexian_utils.runner.execution.cells import COLAB_TAG
 from kexian_utils.runner.execution.execute import read_notebook, write_notebook, write_text
 
-COLAB_TAG = "colab-install"
+PARAMETERS = """\
+profile = "default"
+seed = 0
+material = "real"  # profile "full" only; "generated" rehearses it without a GPU or a download"""
 PROFILE_TABLE = """\
 sizes = exp.sizes(
     {
         "smoke": dict(seeds=1, steps=10),
         "default": dict(seeds=3, steps=100),
-        "full": dict(seeds=3, steps=10_000),
+        "full": dict(seeds=3, steps=10_000 if material == "real" else 20),
     }
-)"""
+)
+if exp.profile == "full" and material == "real":  # fail now, not after minutes
+    exp.require_gpu("TODO: what runs at full size")"""
+DESCRIPTOR = """
+[budget] # CPU seconds of its cells, imports not counted; `kexian accept` puts what it measures
+{budget}
+
+[exemptions] # agreed numbers of cells; each says why in its metadata
+exempt = 0
+tolerance = 0
+
+[rehearsal] # with these parameters `full` runs on small data without a GPU
+material = "generated"
+
+[unplanted] # claims without a planted mistake, and why
+
+# Planted mistakes: each must turn its claim red in the smoke profile. `find` is a fragment of the
+# code that occurs once. Take the comment signs away, and write one for each claim that is decided.
+# [[mistake]] # the factor one half forgotten
+# claim = "C1"
+# find = "0.5 * step"
+# replace = "step"
+"""
 
 
 def public_address(root: Path) -> tuple[str, str]:
@@ -90,8 +117,8 @@ def skeleton(article: Article, address: str, branch: str) -> nbformat.NotebookNo
             f"(苏剑林), {article.date}. *The text here is our own.*\n\n"
             "TODO: what the reader will be able to do, what to know first, and how long it runs."
         ),
-        _code('profile = "default"\nseed = 0', "parameters"),
-        _code(colab_cell(address, branch), COLAB_TAG),
+        _code(PARAMETERS, "parameters"),
+        _code(colab_cell(address, branch), COLAB_TAG, "hide-cell"),
         _code(
             "from kexian_utils import experiment, plots\n\n"
             f"exp = experiment.start({article.id}, profile=profile, seed=seed)\n{PROFILE_TABLE}"
@@ -101,7 +128,10 @@ def skeleton(article: Article, address: str, branch: str) -> nbformat.NotebookNo
         _markdown("## Derivation\n\nTODO: every step; each important equation has a check below."),
         _markdown("## Experiments\n\nTODO"),
         *claims,
-        _markdown("## At full size\n\nTODO"),
+        _markdown(
+            "## At full size\n\nTODO: what the profile `full` adds on a GPU and the real data, and "
+            "what a test rehearses of it."
+        ),
         _markdown("## What to remember\n\nTODO"),
         _markdown("## Where the article errs or has aged\n\nTODO"),
         _markdown(
@@ -146,7 +176,7 @@ def bibliography_entry(article: Article) -> str:
 
 
 def write_chapter(root: Path, article: Article) -> list[str]:
-    """Write a chapter's skeleton and its bibliography entry; the build finds it by the catalogue.
+    """Write a chapter's skeleton, the rest of its descriptor and its bibliography entry.
 
     Returns:
         What was done, and what to do next, one line each.
@@ -159,12 +189,18 @@ def write_chapter(root: Path, article: Article) -> list[str]:
         raise KexianError(f"{article.path} exists already; edit it, or delete it first.")
     write_notebook(path, skeleton(article, *public_address(root)))
     done = [f"wrote {article.path}: {len(article.claims)} claims to decide"]
+    descriptor = root / article.descriptor_path
+    if not article.budget:
+        budget = "\n".join(f"{name} = {seconds}" for name, seconds in DEFAULTS.items())
+        rest = DESCRIPTOR.replace("{budget}", budget)
+        write_text(descriptor, descriptor.read_text(encoding="utf-8") + rest)
+        done.append(f"completed {article.descriptor_path}: budget, exemptions, planted mistakes")
     bibliography = root / "book" / "references.bib"
     entries = bibliography.read_text(encoding="utf-8") if bibliography.is_file() else ""
     if f"{{{bibliography_key(article)}," not in entries:
         write_text(bibliography, f"{entries.rstrip()}\n\n{bibliography_entry(article)}".lstrip())
         done.append(f"added {bibliography_key(article)} to book/references.bib")
-    done.append(f"next: make lab, then `kexian check {article.id}` and `kexian doctor --notebooks`")
+    done.append(f"next: make lab, `kexian accept {article.id}`, `kexian check {article.id} --all`")
     return done
 
 

@@ -79,8 +79,10 @@ def copy_project(target: Path) -> Path:
     shutil.copytree(ROOT / "book", target / "book", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("_config.yml", "_toc.yml", "pyproject.toml"):
         shutil.copyfile(ROOT / name, target / name)
-    (target / "notebooks").mkdir()
-    shutil.copyfile(ROOT / "notebooks/catalogue.toml", target / "notebooks/catalogue.toml")
+    for path in (ROOT / "notebooks").rglob("*.toml"):
+        copy = target / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
     return target
 
 

@@ -335,5 +335,5 @@ def test_chapters_keep_their_budgets(book):
         assert runs.keys() == set(chapters)
     for article, run in runs.items():
         finished = [r for _, r in outputs(read_notebook(run), RUN_MIME)][-1]
-        too_long = budgets.exceeded(ROOT, article, finished)
+        too_long = budgets.exceeded(article, finished)
         assert too_long is None, too_long

@@ -26,15 +26,14 @@ CATALOGUE = """
 id = "fixtures"
 title = "Fixtures"
 title_zh = "样例"
+chapters = ["small-chapter"]
+"""
 
-[[article]]
+DESCRIPTOR = """
 id = "1"
-part = "fixtures"
-slug = "small-chapter"
 date = 2020-01-01
 title = "A small chapter"
 title_zh = "小样例"
-pillar = false
 claims = ["C1", "C2", "C3"]
 """
 
@@ -75,6 +74,7 @@ CELLS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
         seed = 0
         """,
     ),
+    ("colab-install", "code", ("colab-install",), "import os  # nothing to install"),
     (
         "set-up",
         "code",
@@ -212,11 +212,15 @@ def build() -> NotebookNode:
     return notebook
 
 
-def make_root(folder: Path, notebook: NotebookNode | None = None) -> Path:
-    """Write a project with this one chapter into ``folder`` and return the chapter's path."""
+def make_root(folder: Path, notebook: NotebookNode | None = None, entries: str = "") -> Path:
+    """Write a project with this one chapter into ``folder`` and return the chapter's path.
+
+    ``entries`` are further lines of its descriptor.
+    """
     path = folder / RELATIVE
     path.parent.mkdir(parents=True, exist_ok=True)
     (folder / "notebooks" / "catalogue.toml").write_text(CATALOGUE, encoding="utf-8")
+    path.with_suffix(".toml").write_text(DESCRIPTOR + entries, encoding="utf-8")
     (folder / "book").mkdir(exist_ok=True)
     (folder / "book" / "references.bib").write_text(BIBLIOGRAPHY, encoding="utf-8")
     if notebook is not None:

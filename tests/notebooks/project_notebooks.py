@@ -10,14 +10,12 @@ from __future__ import annotations
 import datetime
 import os
 import subprocess
-import tomllib
 from pathlib import Path
 
 import pytest
 from fixture_notebooks import ROOT
 
 from kexian_utils import catalogue
-from kexian_utils.runner.execution import budgets
 
 CHAPTERS = [a for a in catalogue.load(ROOT).articles if (ROOT / a.path).is_file()]
 ARTICLES = [pytest.param(article, id=article.id) for article in CHAPTERS]
@@ -86,31 +84,24 @@ def changed_paths(root: Path = ROOT, commits: int = LATELY) -> list[str]:
     return list(dict.fromkeys(line for text in texts for line in (text or "").splitlines() if line))
 
 
-def mutations_path(article: catalogue.Article) -> Path:
-    """Where the planted mistakes of a chapter stand, relative to the root."""
-    return Path("tests") / "notebooks" / "mutations" / f"{article.id}.toml"
-
-
 def touched(chapters: list, root: Path = ROOT, commits: int = LATELY) -> list:
-    """The chapters whose notebook or planted mistakes changed lately, the latest first."""
+    """The chapters whose notebook or descriptor changed lately, the latest first."""
     order = {path: number for number, path in enumerate(changed_paths(root, commits))}
     last = len(order)
     when = {
-        a.id: min(order.get(p.as_posix(), last) for p in (a.path, mutations_path(a)))
+        a.id: min(order.get(p.as_posix(), last) for p in (a.path, a.descriptor_path))
         for a in chapters
     }
     return sorted((a for a in chapters if when[a.id] < last), key=lambda a: when[a.id])
 
 
-def cost_of_checks(article: catalogue.Article, root: Path = ROOT) -> float:
+def cost_of_checks(article: catalogue.Article) -> float:
     """About how many CPU seconds the planted mistakes, rehearsal and seed audit of a chapter take.
 
     A mistake is found halfway through a smoke run; the other two are a run each.
     """
-    smoke = budgets.read(root).get(article.id, budgets.LIMITS)["smoke"]
-    path = root / mutations_path(article)
-    planted = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return smoke * (2 + len(planted.get("mutation", ())) / 2)
+    smoke = article.budget.get("smoke", catalogue.BUDGET_LIMITS["smoke"])
+    return smoke * (2 + len(article.mistakes) / 2)
 
 
 def some(chapters: list, root: Path = ROOT) -> list:
@@ -124,10 +115,10 @@ def some(chapters: list, root: Path = ROOT) -> list:
         return [pytest.param(article, id=article.id) for article in chapters]
     lately = touched(chapters, root)
     chosen = {article.id for article in rotating(chapters, IN_TURN)}
-    left = SHARE - sum(cost_of_checks(a, root) for a in chapters if a.id in chosen)
+    left = SHARE - sum(cost_of_checks(a) for a in chapters if a.id in chosen)
     waiting = [article for article in lately if article.id not in chosen]
     for number, article in enumerate(waiting):
-        left -= cost_of_checks(article, root)
+        left -= cost_of_checks(article)
         if left >= 0 or number == 0:
             chosen.add(article.id)
     late = {article.id for article in waiting} - chosen

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import project_notebooks
@@ -11,13 +12,14 @@ from project_notebooks import (
     HistoryError,
     changed_paths,
     cost_of_checks,
-    mutations_path,
     rotating,
     rotation,
     some,
     touched,
     turns,
 )
+
+from kexian_utils import catalogue
 
 FOUR = CHAPTERS[:4]
 
@@ -39,11 +41,11 @@ def commit(folder, *paths):
 
 @pytest.fixture(scope="module")
 def origin(tmp_path_factory):
-    """Four chapters in the first commit; then the second one's mistakes, prose, the third one."""
+    """Four chapters in the first commit; then the second one's descriptor, prose, the third one."""
     folder = tmp_path_factory.mktemp("origin")
     git(folder, "init", "--quiet")
     commit(folder, "README.md", *(article.path for article in FOUR))
-    commit(folder, mutations_path(FOUR[1]))
+    commit(folder, FOUR[1].descriptor_path)
     commit(folder, "README.md")
     commit(folder, FOUR[2].path, "README.md")
     return folder
@@ -68,7 +70,7 @@ def test_a_whole_clone_says_what_was_touched(clone, monkeypatch):
     assert touched(FOUR, folder, commits=3) == [FOUR[2], FOUR[1]]
     assert set(map(id, touched(FOUR, folder, commits=4))) == set(map(id, FOUR))
     (folder / FOUR[3].path).write_text("not committed")
-    untracked = folder / mutations_path(FOUR[0])
+    untracked = folder / FOUR[0].descriptor_path
     untracked.write_text("not added")
     assert {a.id for a in touched(FOUR, folder, commits=1)[:2]} == {FOUR[0].id, FOUR[3].id}
     assert touched(FOUR, folder, commits=1)[2:] == [FOUR[2]]
@@ -116,7 +118,7 @@ def everything_touched(monkeypatch):
     monkeypatch.setattr(project_notebooks, "WEEKLY", False)
     monkeypatch.setattr(project_notebooks, "touched", lambda chapters, root: chapters[::-1])
     monkeypatch.setattr(project_notebooks, "IN_TURN", 1)
-    monkeypatch.setattr(project_notebooks, "cost_of_checks", lambda article, root: 100)
+    monkeypatch.setattr(project_notebooks, "cost_of_checks", lambda article: 100)
     monkeypatch.setenv("KEXIAN_ROTATION", "0")
 
 
@@ -144,16 +146,12 @@ def test_what_is_late_is_named_in_the_report(everything_touched, monkeypatch):
     assert mark.kwargs["reason"].startswith("postponed: touched lately")
 
 
-def test_costs_are_those_of_the_budget_and_the_mistakes(tmp_path):
-    article = FOUR[0]
-    (tmp_path / "notebooks").mkdir()
-    (tmp_path / "notebooks/budgets.toml").write_text(f"[{article.id}]\nsmoke = 8\ndefault = 9\n")
-    assert cost_of_checks(article, tmp_path) == 16
-    path = tmp_path / mutations_path(article)
-    path.parent.mkdir(parents=True)
-    path.write_text("[[mutation]]\n" * 6)
-    assert cost_of_checks(article, tmp_path) == 40
-    assert cost_of_checks(FOUR[1], tmp_path) == 40  # without a budget: the largest
+def test_costs_are_those_of_the_budget_and_the_mistakes():
+    article = replace(FOUR[0], budget={"smoke": 8, "default": 9}, mistakes=())
+    assert cost_of_checks(article) == 16
+    mistakes = (catalogue.Mistake("C1", "a", "b"),) * 6
+    assert cost_of_checks(replace(article, mistakes=mistakes)) == 40
+    assert cost_of_checks(replace(article, budget={})) == 40  # without a budget: the largest
 
 
 @pytest.mark.parametrize("number", [1, 2, 12, 24, 35, 36])

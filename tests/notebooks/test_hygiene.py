@@ -43,12 +43,8 @@ def test_plain_rendering_finds_raw_markup(chapter, text):
     assert raw_in_html(chapter)
 
 
-def problems(notebook, tmp_path, exemptions=None):
-    path = fixtures.make_root(tmp_path, notebook)
-    if exemptions is not None:
-        table = tmp_path / "tests" / "notebooks" / "exemptions.toml"
-        table.parent.mkdir(parents=True)
-        table.write_text(exemptions, encoding="utf-8")
+def problems(notebook, tmp_path, entries=""):
+    path = fixtures.make_root(tmp_path, notebook, entries)
     return check_notebook(path, catalogue.load(tmp_path))
 
 
@@ -119,7 +115,7 @@ def record(name, mime, **entries):
 CLAIM, RUN = "application/vnd.kexian.claim+json", "application/vnd.kexian.run+json"
 HOME = "/home" + "/someone"  # invented; put together, so that no search takes it for a real one
 FAULTS = {
-    "count out of order": (edit("bound", execution_count=9), "execution count 9 where 5"),
+    "count out of order": (edit("bound", execution_count=9), "execution count 9 where 6"),
     "never run": (edit("bound", execution_count=None), "execution count None"),
     "dropped cell": (remove("measure"), "a cell was dropped"),
     "empty cell": (edit("result", source=" "), "an empty code cell"),
@@ -149,7 +145,7 @@ FAULTS = {
     "no seed": (replace("parameters", "seed = 0", "sead = 0"), "lacks seed"),
     "seed": (replace("parameters", "seed = 0", "seed = 1"), "sets seed = 1; commit it with 0"),
     "missing claim": (lambda nb: fixtures.cell(nb, "quote").outputs.clear(), "decides C3"),
-    "unknown claim": (record("quote", CLAIM, claim="C9"), "C9 is not in the catalogue"),
+    "unknown claim": (record("quote", CLAIM, claim="C9"), "C9 is not in the descriptor"),
     "claim twice": (record("quote", CLAIM, claim="C2"), "C2 is decided 2 times"),
     "missed claim": (record("tight", CLAIM, verdict="missed"), "C2 is stored as missed"),
     "no alt": (alt(" "), "alternative text is missing"),
@@ -217,6 +213,20 @@ FAULTS = {
     "unknown key": (replace("end", "references: hardy1934", "references: h"), "has no entry h"),
     "open references": (replace("end", "<!-- /references -->", ""), "is not closed"),
     "no references": (replace("end", "## References", "## Books"), "no section References"),
+    "no cell for Colab": (remove("colab-install"), "no cells tagged colab-install"),
+    "Colab after the imports": (
+        lambda nb: nb.cells.append(nb.cells.pop(2)),
+        "stands after the first import of kexian_utils",
+    ),
+    "full without a section": (
+        append_text("sizes = exp.sizes({'smoke': dict(n=1), 'full': dict(n=9)})", "set-up"),
+        "the profile `full` has no section At full size",
+    ),
+    "full without a rehearsal": (
+        append_text("sizes = exp.sizes({'smoke': dict(n=1), 'full': dict(n=9)})", "set-up"),
+        "under [rehearsal] of small-chapter.toml",
+    ),
+    "not Python": (append_text("sizes = (", "set-up"), "a code cell is not Python"),
     "exempt without reason": (metadata("result", tags=["nbval-ignore-output"]), "without a reason"),
     "exempt not agreed": (
         metadata("result", tags=["nbval-ignore-output"], kexian={"reason": "shows the time"}),
@@ -272,8 +282,8 @@ def test_agreed_exemptions_are_clean(chapter, tmp_path):
     fixtures.cell(chapter, "result").metadata.update(
         tags=["kexian-tolerance"], kexian={"rtol": 0.05, "reason": "a trained loss"}
     )
-    assert problems(chapter, tmp_path, '["1"]\ntolerance = 1\n') == []
-    assert problems(chapter, tmp_path / "other", '["1"]\ntolerance = 2\n')
+    assert problems(chapter, tmp_path, "[exemptions]\ntolerance = 1\n") == []
+    assert problems(chapter, tmp_path / "other", "[exemptions]\ntolerance = 2\n")
 
 
 def test_no_false_alarm_on_what_is_allowed(chapter, tmp_path):

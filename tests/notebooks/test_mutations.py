@@ -4,25 +4,20 @@ import fixture_notebooks as fixtures
 import nbformat
 import pytest
 from project_notebooks import ARTICLES, CHAPTERS, ROOT, SMOKE_SEED, some
-from project_notebooks import mutations_path as relative_path
 
 from kexian_utils.errors import KexianError
 from kexian_utils.experiment.records import outputs
 from kexian_utils.mime import CLAIM_MIME
-from kexian_utils.runner.checks.mutate import read_mutations, run_mutations
+from kexian_utils.runner.checks.mutate import read_mistakes, run_mutations
 from kexian_utils.runner.execution.execute import read_notebook
 
 MUST_HAVE = ("theorem", "approximation")
 
 
-def mutations_path(article):
-    return ROOT / relative_path(article)
-
-
 @pytest.mark.parametrize("article", ARTICLES)
 def test_every_theorem_and_approximation_has_a_planted_mistake(article):
     notebook = read_notebook(ROOT / article.path)
-    planted = {m.claim for m in read_mutations(mutations_path(article), notebook)}
+    planted = {mistake.claim for mistake in read_mistakes(ROOT / article.path)}
     needed = {
         record["claim"]
         for _, record in outputs(notebook, CLAIM_MIME)
@@ -37,9 +32,7 @@ def test_every_theorem_and_approximation_has_a_planted_mistake(article):
 def test_planted_mistakes_of_the_chapter_turn_their_claims_red(article):
     try:
         # test_reruns shows that the unchanged chapter is green with this profile and seed.
-        results = run_mutations(
-            ROOT / article.path, mutations_path(article), seed=SMOKE_SEED, baseline=False
-        )
+        results = run_mutations(ROOT / article.path, seed=SMOKE_SEED, baseline=False)
     except KexianError as error:
         pytest.fail(str(error), pytrace=False)
     for result in results:
@@ -56,16 +49,15 @@ MUTATIONS = {
 }
 
 
+def mistake(claim, find, replace):
+    return f"[[mistake]]\nclaim = '{claim}'\nfind = '{find}'\nreplace = '{replace}'\n"
+
+
 @pytest.fixture
 def results(tmp_path):
-    path = fixtures.make_root(tmp_path, fixtures.build())
-    table = "".join(
-        f"[[mutation]]\nclaim = '{claim}'\nfind = '{find}'\nreplace = '{replace}'\n"
-        for claim, find, replace in MUTATIONS.values()
-    )
-    mutations = tmp_path / "1.toml"
-    mutations.write_text(table, encoding="utf-8")
-    return run_mutations(path, mutations, profile="default", timeout=120)
+    table = "".join(mistake(*entry) for entry in MUTATIONS.values())
+    path = fixtures.make_root(tmp_path, fixtures.build(), table)
+    return run_mutations(path, profile="default", timeout=120)
 
 
 def test_each_way_in_which_a_mutation_can_end_is_told_apart(results):
@@ -81,12 +73,8 @@ def test_a_red_baseline_is_reported_and_nothing_else_run(tmp_path):
     notebook = fixtures.build()
     cell = fixtures.cell(notebook, "bound")
     cell.source = cell.source.replace("0.5", "0.3")
-    path = fixtures.make_root(tmp_path, notebook)
-    mutations = tmp_path / "1.toml"
-    mutations.write_text(
-        "[[mutation]]\nclaim = 'C1'\nfind = '0.3'\nreplace = '0.2'\n", encoding="utf-8"
-    )
-    (result,) = run_mutations(path, mutations, timeout=120)
+    path = fixtures.make_root(tmp_path, notebook, mistake("C1", "0.3", "0.2"))
+    (result,) = run_mutations(path, timeout=120)
     assert not result.ok
     assert "the unchanged chapter missed another claim: C1" in str(result)
 
@@ -94,18 +82,22 @@ def test_a_red_baseline_is_reported_and_nothing_else_run(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "there is no 1.toml"),
-        ("[[mutation]]\nclaim = 'C1'\n", "needs claim, find and replace"),
-        ("mutation = 1", "is no list of mutations"),
-        ("[[mutation]]\nclaim = 'C1'\nfind = 'nowhere'\nreplace = ''\n", "occurs 0 times"),
-        ("[[mutation]]\nclaim = 'C1'\nfind = 'np'\nreplace = 'x'\n", "must occur exactly once"),
-        ("[[mutation]]\nclaim = 'C1'\nfind = 'bound ='\nreplace = 'bound ='\n", "changes nothing"),
+        ("[[mistake]]\nclaim = 'C1'\nfind = 'x'\n", r"\[\[mistake\]\] 1: replace is missing"),
+        ("mistake = 1", "mistake must be tables"),
+        (mistake("C9", "bound", ""), r"there is no claim 'C9'; `claims` lists C1, C2, C3"),
+        (mistake("C1", "nowhere", ""), "'nowhere' .for C1. occurs 0 times"),
+        (mistake("C1", "np", "x"), "must occur exactly once"),
+        (mistake("C1", "bound =", "bound ="), "changes nothing"),
     ],
 )
-def test_bad_files_of_mutations_are_named(tmp_path, text, message):
-    notebook = nbformat.from_dict(fixtures.build())
-    path = tmp_path / "1.toml"
-    if text is not None:
-        path.write_text(text, encoding="utf-8")
-    with pytest.raises(KexianError, match=message):
-        read_mutations(path, notebook)
+def test_bad_lists_of_mistakes_are_named(tmp_path, text, message):
+    path = fixtures.make_root(tmp_path, nbformat.from_dict(fixtures.build()), text)
+    with pytest.raises((KexianError, ValueError), match=message):
+        read_mistakes(path)
+
+
+def test_a_chapter_without_a_descriptor_is_named(tmp_path):
+    path = fixtures.make_root(tmp_path, fixtures.build())
+    path.with_suffix(".toml").unlink()
+    with pytest.raises(KexianError, match="there is no small-chapter.toml"):
+        read_mistakes(path)

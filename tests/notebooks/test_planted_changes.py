@@ -64,17 +64,17 @@ def plant_nothing(notebook):
 
 # name of the copy: (what is planted, cell that must turn red, words of the message)
 PLANTED = {
-    "number": (plant_number, "Cell 3", "a number is outside its tolerance"),
-    "word": (plant_word, "Cell 3", "the words differ"),
+    "number": (plant_number, "Cell 4", "a number is outside its tolerance"),
+    "word": (plant_word, "Cell 4", "the words differ"),
     "constant": (
         plant_constant,
-        "Cell 4",
+        "Cell 5",
         "raised ClaimMissed: C1 of article 1 is missed",
     ),
-    "figure": (plant_figure, "Cell 6", "arrays.y"),
-    "dropped": (plant_dropped_claim, "Cell 9", "claims of article 1 left undecided: C3"),
-    "alt": (plant_alt, "Cell 6", "the words differ"),
-    "crash": (plant_crash, "Cell 5", "the kernel died in cell 5"),
+    "figure": (plant_figure, "Cell 7", "arrays.y"),
+    "dropped": (plant_dropped_claim, "Cell 10", "claims of article 1 left undecided: C3"),
+    "alt": (plant_alt, "Cell 7", "the words differ"),
+    "crash": (plant_crash, "Cell 6", "the kernel died in cell 6"),
     "clean": (plant_nothing, None, None),
 }
 
@@ -118,7 +118,7 @@ def test_only_the_planted_cells_turn_red(outcome):
 
 def test_difference_is_shown_old_beside_new(outcome):
     failures, _, _ = outcome
-    (line,) = [row for row in failures["word"]["Cell 3"].splitlines() if row.startswith("* The")]
+    (line,) = [row for row in failures["word"]["Cell 4"].splitlines() if row.startswith("* The")]
     old, new = line.split("|")
     assert "greatest" in old
     assert "largest" in new
@@ -127,7 +127,7 @@ def test_difference_is_shown_old_beside_new(outcome):
 def test_dead_kernel_is_noticed_at_once_and_the_rest_says_why(outcome):
     failures, _, seconds = outcome
     assert seconds < 90, "a dead kernel must not be waited for"
-    assert "not run: the kernel died in cell 5" in failures["crash"]["Cell 6"]
+    assert "not run: the kernel died in cell 6" in failures["crash"]["Cell 7"]
 
 
 def test_only_complete_runs_leave_an_executed_copy(outcome):
@@ -172,8 +172,8 @@ def test_time_limit_is_kept_and_named(chapter_root, tmp_path):
     started = time.monotonic()
     process = fixtures.run_nbval(tmp_path, "--nbval-cell-timeout=5", timeout=120)
     assert time.monotonic() - started < 60
-    assert "cell 3 exceeded its time limit of 5 s" in process.stdout
-    assert "not run: cell 3 exceeded" in process.stdout
+    assert "cell 4 exceeded its time limit of 5 s" in process.stdout
+    assert "not run: cell 4 exceeded" in process.stdout
     assert not (tmp_path / "_build").exists()
 
 

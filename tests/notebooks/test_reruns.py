@@ -21,10 +21,10 @@ from project_notebooks import (
 from kexian_utils.catalogue import PROFILES
 from kexian_utils.errors import KexianError
 from kexian_utils.experiment.claims import VERDICTS
-from kexian_utils.experiment.records import code_digest, outputs, read_study
+from kexian_utils.experiment.records import outputs, read_study
 from kexian_utils.mime import CLAIM_MIME, RUN_MIME
 from kexian_utils.runner.checks.compare import compare_notebooks, render_differences
-from kexian_utils.runner.execution import budgets
+from kexian_utils.runner.execution import budgets, cells
 from kexian_utils.runner.execution.execute import (
     COMMITTED,
     Setting,
@@ -33,6 +33,7 @@ from kexian_utils.runner.execution.execute import (
     run_notebook,
 )
 from kexian_utils.runner.execution.provisioner import KERNEL, forks
+from kexian_utils.runner.execution.slicing import study_digest
 
 BACKENDS = ("tensorflow", pytest.param("jax", marks=pytest.mark.jax))
 TURNS = [(article, rotation()) for article in CHAPTERS] if WEEKLY else turns(CHAPTERS)
@@ -68,8 +69,7 @@ def run(tmp_path_factory):
 
 def uses_keras(article):
     """Whether the chapter imports a framework; without one its records say backend "none"."""
-    notebook = read_notebook(ROOT / article.path)
-    return "keras=False" not in "".join(cell.source for cell in notebook.cells)
+    return cells.uses_keras(read_notebook(ROOT / article.path))
 
 
 def only_once_without_keras(article, backend):
@@ -114,7 +114,7 @@ def test_smoke_keeps_its_budget(run, article, backend):
     only_once_without_keras(article, backend)
     fresh = run(ROOT / article.path, Setting("smoke", SMOKE_SEED, backend))
     finished = [record for _, record in outputs(fresh, RUN_MIME)][-1]
-    too_long = budgets.exceeded(ROOT, article, finished)
+    too_long = budgets.exceeded(article, finished)
     assert too_long is None, too_long
 
 
@@ -155,7 +155,7 @@ STUDIES = [param for param in ARTICLES if (ROOT / param.values[0].study_path).is
 @pytest.mark.parametrize("article", STUDIES)
 def test_study_record_is_of_the_present_code(article):
     record = read_study(ROOT / article.study_path)
-    present = code_digest(read_notebook(ROOT / article.path))
+    present = study_digest(read_notebook(ROOT / article.path))
     assert record["code"] == present, (
         f"run `kexian run {article.id} --profile study --record`, then `kexian accept {article.id}`"
     )
@@ -177,24 +177,17 @@ def test_study_decides_as_recorded(run, article):
 # -------------------------------------------------------------------------------- at full size
 
 
-def rehearsal(article):
-    """The parameters with which the `full` profile runs on small data without a GPU."""
-    notebook = read_notebook(ROOT / article.path)
-    return notebook.metadata.get("kexian", {}).get("rehearsal")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("article", SOME)
 def test_full_is_rehearsed_on_generated_data(article, tmp_path):
-    parameters = rehearsal(article)
-    assert parameters, "metadata.kexian.rehearsal must say how `full` runs without a GPU"
+    assert article.rehearsal, "[rehearsal] must say how `full` runs without a GPU"
     path = ROOT / article.path
     try:
         result = run_notebook(
             path,
             tmp_path / path.name,
             Setting("full"),
-            parameters=parameters,
+            parameters=article.rehearsal,
             variables={"KEXIAN_THREADS": "1"},  # a fork will do
         )
     except KexianError as error:

@@ -9,7 +9,17 @@ from kexian_utils import catalogue
 from kexian_utils.runner.execution import execute
 
 ROOT = Path(__file__).resolve().parents[2]
-CATALOGUE = (ROOT / "notebooks" / "catalogue.toml").read_text(encoding="utf-8")
+
+
+def copy_catalogue(root):
+    """The catalogue and what the descriptors say of the articles; nothing about their notebooks."""
+    for path in (ROOT / "notebooks").rglob("*.toml"):
+        copy = root / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        text = path.read_text(encoding="utf-8")
+        if path.name != "catalogue.toml":
+            text = text.split("\n[")[0] + "\n"
+        copy.write_text(text, encoding="utf-8")
 
 
 @pytest.fixture
@@ -17,7 +27,7 @@ def empty_checkout(tmp_path, monkeypatch):
     """A checkout with the catalogue and no chapter; the current folder during the test."""
     root = tmp_path / "book"
     (root / "notebooks").mkdir(parents=True)
-    (root / "notebooks" / "catalogue.toml").write_text(CATALOGUE, encoding="utf-8")
+    copy_catalogue(root)
     (root / "pyproject.toml").write_text("[tool.kexian]\nrepository = ''\n", encoding="utf-8")
     monkeypatch.chdir(root)
     for name in ("KEXIAN_BUILD", "KERAS_BACKEND", "KEXIAN_DATA", "KEXIAN_THREADS", "KEXIAN_FORK"):

@@ -7,6 +7,7 @@ import pytest
 
 from kexian_utils import bert, datasets
 from kexian_utils.bert.characters import character_vocabulary
+from kexian_utils.bert.expand_checkpoint import expand_checkpoint
 from kexian_utils.bert.masking import all_batches, cut_into_rows, mask_rows, pretraining_sentences
 from kexian_utils.language import text
 
@@ -76,7 +77,7 @@ def test_it_cuts_words_as_its_settings_say(model, development):
 
 @pytest.mark.parametrize(("heads", "depth"), [("wider", 0), ("more", 1)])
 def test_it_grows_without_loss_head_included(model, tmp_path, heads, depth):
-    bert.expand_checkpoint(bert.chinese_bert(), tmp_path / "big", width=2, heads=heads, depth=depth)
+    expand_checkpoint(bert.chinese_bert(), tmp_path / "big", width=2, heads=heads, depth=depth)
     rows = np.array([model.tokens("今天天气很好，我们去公园。").ids])
     logs = []
     for folder in (bert.chinese_bert(), tmp_path / "big"):

@@ -12,6 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from kexian_utils.catalogue import load
+from kexian_utils.experiment.records import read_study
+
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 LOCK = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))
@@ -100,14 +103,6 @@ def test_workflows_pin_released_actions_and_ask_for_little():
         assert all("timeout-minutes" in job for n, job in workflow["jobs"].items() if n != "report")
 
 
-def test_every_study_record_is_in_the_wheel():
-    included = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
-    for path in (ROOT / "notebooks").rglob("*.study.json"):
-        relative = path.relative_to(ROOT).as_posix()
-        assert included.get(relative) == f"kexian_utils/data/{path.name}"
-    assert all((ROOT / path).is_file() for path in included)
-
-
 @pytest.mark.parametrize(
     "path", sorted((ROOT / "notebooks").rglob("*.ipynb")), ids=lambda p: p.stem
 )
@@ -133,7 +128,10 @@ def wheel(tmp_path_factory):
 
 def test_the_wheel_carries_what_notebooks_read(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert "kexian_utils/data/catalogue.toml" in names
+    for path in (ROOT / "notebooks").rglob("*.*"):
+        carried = f"kexian_utils/data/{path.relative_to(ROOT).as_posix()}" in names
+        wanted = path.suffix == ".toml" or path.name.endswith(".study.json")
+        assert carried == wanted, path
     for folder in ("ud", "chinese_bert", "factqa", "factqa_reader"):
         for path in (ROOT / "kexian_utils" / "data" / folder).iterdir():
             assert f"kexian_utils/data/{folder}/{path.name}" in names
@@ -172,6 +170,13 @@ def test_the_colab_cell_installs_what_is_missing(wheel, tmp_path):
     assert "Set KEXIAN_INSTALL" in refused.stderr
     done = run(script, COLAB_RELEASE_TAG="test", KEXIAN_INSTALL=str(wheel))
     assert done.returncode == 0, done.stderr
-    start = "from kexian_utils import experiment; experiment.start(6992, profile='smoke')"
+    start = (
+        "from kexian_utils import experiment; exp = experiment.start(6992, profile='smoke');"
+        "print(exp._study['date'])"
+    )
     shown = run("-c", start)
     assert "Kexian 6992 · profile smoke · seed 0 · backend tensorflow" in shown.stdout, shown.stderr
+    study = read_study(ROOT / load(ROOT).article("6992").study_path)
+    assert study["date"] in shown.stdout
+    listed = run("-m", "kexian_utils.commands.main", "list")
+    assert "0 of 36 chapters are written." in listed.stdout, listed.stderr

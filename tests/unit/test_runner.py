@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -18,7 +19,8 @@ from click.testing import CliRunner
 from kexian_utils import catalogue
 from kexian_utils.commands.main import main
 from kexian_utils.errors import KexianError
-from kexian_utils.runner.execution import execute
+from kexian_utils.runner.checks import hygiene
+from kexian_utils.runner.execution import cells, execute
 from kexian_utils.runner.execution.execute import Setting
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -331,7 +333,28 @@ def test_new_writes_a_skeleton_that_runs_up_to_its_first_claim(checkout):
     text = json.dumps(nb, ensure_ascii=False)
     assert all(f'\\"{claim}\\"' in text for claim in known.article("4733").claims)
     assert known.article("4733").title_zh in text
+    assert "colab-install" in text
+    assert "## At full size" in text
+    assert cells.profiles(nb) == ["smoke", "default", "full"]
+    assert execute.declared_parameters(nb, "x").keys() >= known.article("4733").rehearsal.keys()
+    descriptor = (checkout / known.article("4733").descriptor_path).read_text(encoding="utf-8")
+    assert known.article("4733").budget == {"smoke": 10, "smoke-jax": 15, "default": 60}
     refused(1, "C1 of article 4733 is missed", "run", "4733", "--profile", "smoke")
+    head, _, example = descriptor.partition("# [[mistake]]")
+    example = "".join(line.removeprefix("# ") for line in example.splitlines(keepends=True))
+    read = catalogue.parse_article(f"{head}[[mistake]]{example}", "losses", "x")
+    assert [mistake.claim for mistake in read.mistakes] == ["C1"]
+
+
+def test_hygiene_asks_a_skeleton_for_a_run_and_for_nothing_that_it_wrote(checkout):
+    kexian("new", "4733")
+    known = catalogue.load(checkout)
+    path = checkout / known.article("4733").path
+    kexian("refresh", "4733")
+    found = hygiene.check_notebook(path, known)
+    asked = "execution count|the phases none|no stored output|no measured headline|0 figures"
+    assert len(found) == 5, found
+    assert all(re.search(asked, problem) for problem in found), found
 
 
 def test_a_wrong_public_address_is_named(checkout):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import sys
-import tomllib
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,6 +23,7 @@ from kexian_utils.experiment.claims import MISSED
 from kexian_utils.experiment.records import outputs
 from kexian_utils.mime import CLAIM_MIME, FIGURE_MIME, HEADLINE_MIME, RUN_MIME
 from kexian_utils.runner.checks.compare import EXEMPT_TAGS, TOLERANCE_TAG, cell_tolerance
+from kexian_utils.runner.execution import cells
 from kexian_utils.runner.execution.execute import COMMITTED, declared_parameters, read_notebook
 from kexian_utils.runner.pages.references import references_markdown
 
@@ -122,7 +122,7 @@ def check_notebook(path: Path, catalogue: Catalogue) -> list[str]:
     if article is None:
         return [
             f"{path.name} is at no place of the catalogue; move it to notebooks/PART/SLUG.ipynb "
-            "or add its article to notebooks/catalogue.toml."
+            "or add its slug to notebooks/catalogue.toml."
         ]
     subject = _Subject(path, notebook, article, path.parents[2])
     return [problem for rule in RULES for problem in rule(subject)]
@@ -246,6 +246,42 @@ def _parameters(subject: _Subject) -> Iterator[str]:
             )
 
 
+def _colab(subject: _Subject) -> Iterator[str]:
+    code = [cell for _, cell in subject.cells("code")]
+    found = [k for k, cell in enumerate(code) if cells.COLAB_TAG in cell.metadata.get("tags", ())]
+    ours = [
+        k for k, cell in enumerate(code) if re.search(r"^(from|import) kexian", cell.source, re.M)
+    ]
+    if len(found) != 1:
+        yield (
+            f"{len(found) or 'no'} cells tagged {cells.COLAB_TAG}; add one after the parameters, "
+            f"or Colab ends in ImportError, and fill it with `kexian refresh {subject.article.id}`."
+        )
+    elif ours and found[0] > ours[0]:
+        yield (
+            f"the cell tagged {cells.COLAB_TAG} stands after the first import of kexian_utils; "
+            "put it behind the parameters."
+        )
+
+
+def _full_size(subject: _Subject) -> Iterator[str]:
+    try:
+        has_full = "full" in cells.profiles(subject.notebook)
+    except SyntaxError as error:
+        yield f"a code cell is not Python ({error.msg}); correct it."
+        return
+    if not has_full:
+        return
+    text = "\n".join(cell.source for _, cell in subject.cells("markdown"))
+    if not re.search(r"^#+\s+(?:\d+\.\s+)?At full size\b", text, re.MULTILINE):
+        yield "the profile `full` has no section At full size; add one that says what it runs."
+    if not subject.article.rehearsal:
+        yield (
+            "nothing says how the profile `full` runs without a GPU; write the parameters under "
+            f"[rehearsal] of {subject.article.descriptor_path.name}."
+        )
+
+
 def _exemptions(subject: _Subject) -> Iterator[str]:
     found: Counter[str] = Counter()
     for index, cell in subject.cells("code"):
@@ -269,14 +305,12 @@ def _exemptions(subject: _Subject) -> Iterator[str]:
                 yield f"{where}: {error}; correct it in the cell's metadata."
         elif {"rtol", "atol"} & set(own):
             yield f"{where}: a tolerance without the tag {TOLERANCE_TAG}; add the tag or drop it."
-    path = subject.root / "tests" / "notebooks" / "exemptions.toml"
-    table = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    agreed = table.get(subject.article.id, {})
+    agreed = subject.article.exemptions
     for name, words in (("exempt", "exempt cells"), ("tolerance", "cells with own tolerances")):
         if found[name] != agreed.get(name, 0):
             yield (
                 f"{found[name]} {words} where {agreed.get(name, 0)} are agreed; mend the cells, "
-                f'or change {name} of ["{subject.article.id}"] in tests/notebooks/exemptions.toml.'
+                f"or change {name} under [exemptions] of {subject.article.descriptor_path.name}."
             )
 
 
@@ -289,12 +323,15 @@ def _claims(subject: _Subject) -> Iterator[str]:
     missing = [claim for claim in subject.article.claims if claim not in decided]
     if missing:
         yield (
-            f"no stored output decides {', '.join(missing)} of the catalogue; add "
+            f"no stored output decides {', '.join(missing)} of the descriptor; add "
             f"`exp.check` or `exp.quote`, then {subject.rerun}."
         )
     for claim, count in decided.items():
         if claim not in subject.article.claims:
-            yield f"{claim} is not in the catalogue; add it to notebooks/catalogue.toml."
+            yield (
+                f"{claim} is not in the descriptor; add it to `claims` of "
+                f"{subject.article.descriptor_path.name}."
+            )
         elif count > 1:
             yield f"{claim} is decided {count} times; decide each claim in one cell."
     for index, record in records:
@@ -498,6 +535,8 @@ RULES = (
     _size,
     _lengths,
     _parameters,
+    _colab,
+    _full_size,
     _exemptions,
     _claims,
     _figures,

@@ -1,16 +1,16 @@
 """Planted mistakes: does a wrong constant in a chapter turn the claim red that it breaks?
 
-A file of mutations lists, for one chapter, fragments of its code and what to put in their place::
+A chapter's descriptor lists fragments of its code and what to put in their place::
 
-    [[mutation]]
+    [[mistake]]
     claim = "C3"
     find = "0.5 * L"
     replace = "0.25 * L"
 
-Each fragment must occur exactly once in the chapter's code. For every mutation the changed cells
+Each fragment must occur exactly once in the chapter's code. For every mistake the changed cells
 run from the top in the ``smoke`` profile until a claim is missed. All runs of a chapter share one
 process, so that the framework is imported once; each has a namespace of its own, and
-``experiment.start`` sets the seeds anew. A mutation counts as caught only if the claim that it
+``experiment.start`` sets the seeds anew. A mistake counts as caught only if the claim that it
 names is the one that is missed.
 """
 
@@ -25,14 +25,14 @@ import re
 import subprocess
 import sys
 import time
-import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from nbformat import NotebookNode
 
-from kexian_utils.errors import ENVIRONMENT, FOUND, KexianError
+from kexian_utils.catalogue import Mistake, parse_article
+from kexian_utils.errors import ENVIRONMENT, FOUND, USAGE, KexianError
 from kexian_utils.experiment.claims import MISSED
 from kexian_utils.mime import CLAIM_MIME
 from kexian_utils.runner.execution.execute import declared_parameters, read_notebook
@@ -42,21 +42,6 @@ GREEN = "stayed green"
 OTHER_CLAIM = "missed another claim"
 EXCEPTION = "raised another exception"
 BASELINE = "baseline"
-
-
-@dataclass(frozen=True)
-class Mutation:
-    """One planted mistake.
-
-    Attributes:
-        claim: id of the claim that must turn red.
-        find: fragment of the chapter's code, which occurs exactly once.
-        replace: what to put in its place.
-    """
-
-    claim: str
-    find: str
-    replace: str
 
 
 @dataclass(frozen=True)
@@ -92,36 +77,28 @@ class Outcome:
         return f"{self.claim}, {change}: {self.outcome} {self.detail}".rstrip()
 
 
-def read_mutations(path: Path, notebook: NotebookNode) -> list[Mutation]:
-    """Read a file of mutations and check it against the notebook.
+def read_mistakes(notebook: Path) -> list[Mistake]:
+    """The planted mistakes of a chapter, from the descriptor beside its notebook.
 
     Raises:
-        KexianError: the file is missing or no list of mutations, a fragment does not occur exactly
-            once in the code, or a replacement changes nothing.
+        KexianError: there is no descriptor or no mistake in it, or a fragment does not occur
+            exactly once in the chapter's code.
+        ValueError: the descriptor holds something else than it must.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-        entries = [
-            Mutation(entry["claim"], entry["find"], entry["replace"]) for entry in table["mutation"]
-        ]
-    except FileNotFoundError as error:
-        raise KexianError(f"there is no {path.name} with planted mistakes; write it.") from error
-    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
-        raise KexianError(
-            f"{path.name} is no list of mutations ({error!r}); each [[mutation]] needs claim, "
-            "find and replace."
-        ) from error
-    code = "\n\0\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
-    for mutation in entries:
-        count = code.count(mutation.find) if mutation.find else 0
+    path = notebook.resolve().with_suffix(".toml")
+    if not path.is_file():
+        raise KexianError(f"there is no {path.name} with planted mistakes; write it.")
+    mistakes = parse_article(path.read_text(encoding="utf-8"), path.parent.name, path.stem).mistakes
+    cells = read_notebook(notebook).cells
+    code = "\n\0\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    for mistake in mistakes:
+        count = code.count(mistake.find)
         if count != 1:
             raise KexianError(
-                f"{path.name}: {mutation.find!r} (for {mutation.claim}) occurs {count} times in "
+                f"{path.name}: {mistake.find!r} (for {mistake.claim}) occurs {count} times in "
                 "the chapter's code; it must occur exactly once."
             )
-        if mutation.find == mutation.replace:
-            raise KexianError(f"{path.name}: the mutation for {mutation.claim} changes nothing.")
-    return entries
+    return list(mistakes)
 
 
 def sources(notebook: NotebookNode, profile: str, seed: int, name: str) -> list[str]:
@@ -139,7 +116,6 @@ def sources(notebook: NotebookNode, profile: str, seed: int, name: str) -> list[
 
 def run_mutations(
     notebook: Path,
-    mutations: Path,
     *,
     profile: str = "smoke",
     seed: int = 0,
@@ -150,8 +126,7 @@ def run_mutations(
     """Run a chapter unchanged and with each planted mistake, in one subprocess.
 
     Args:
-        notebook: the chapter.
-        mutations: its file of mutations.
+        notebook: the chapter; its descriptor stands beside it.
         profile: profile of the runs.
         seed: seed of the runs.
         backend: Keras backend of the runs.
@@ -160,20 +135,20 @@ def run_mutations(
             else shows that the chapter is green with this profile, seed and backend.
 
     Returns:
-        The outcome of the unchanged chapter (if it was run), then one for each mutation, in the
-        order of the file.
+        The outcome of the unchanged chapter (if it was run), then one for each mistake, in the
+        order of the descriptor.
 
     Raises:
         KexianError: bad input, or the process died or took too long.
     """
-    read_mutations(mutations, read_notebook(notebook))
+    read_mistakes(notebook)
     environment = os.environ | {
         "KERAS_BACKEND": backend,
         "MPLBACKEND": "Agg",
         "PYTHONUTF8": "1",
         "PYTHONHASHSEED": "0",
     }
-    command = [sys.executable, "-m", __spec__.name, str(notebook), str(mutations)]
+    command = [sys.executable, "-m", "kexian_utils.runner.checks.mutate", str(notebook)]
     command += ["--profile", profile, "--seed", str(seed), "--json"]
     command += [] if baseline else ["--no-baseline"]
     try:
@@ -246,21 +221,21 @@ def run_until_missed(shell, cells: Sequence[str]) -> tuple[str | None, BaseExcep
 
 
 def outcomes(
-    cells: Sequence[str], mutations: Sequence[Mutation], *, baseline: bool = True
+    cells: Sequence[str], mistakes: Sequence[Mistake], *, baseline: bool = True
 ) -> Iterator[Outcome]:
-    """Run the unchanged cells, then each mutation, and say what became of each."""
+    """Run the unchanged cells, then each mistake, and say what became of each."""
     shell = _make_shell()
-    plans = [(Mutation(BASELINE, "", ""), list(cells))] if baseline else []
-    for mutation in mutations:
-        changed = [source.replace(mutation.find, mutation.replace) for source in cells]
-        plans.append((mutation, changed))
-    for mutation, plan in plans:
+    plans = [(Mistake(BASELINE, "", ""), list(cells))] if baseline else []
+    for mistake in mistakes:
+        changed = [source.replace(mistake.find, mistake.replace) for source in cells]
+        plans.append((mistake, changed))
+    for mistake, plan in plans:
         started = time.perf_counter()
         claim, error = run_until_missed(shell, plan)
         detail = ""
         if error is None:
             verdict = GREEN
-        elif claim == mutation.claim:
+        elif claim == mistake.claim:
             verdict = CAUGHT
         elif claim:
             verdict, detail = OTHER_CLAIM, str(error)
@@ -268,40 +243,39 @@ def outcomes(
             verdict, detail = EXCEPTION, f"{type(error).__name__}: {error}"
         detail = detail.split("\n")[0]
         seconds = round(time.perf_counter() - started, 2)
-        yield Outcome(mutation.claim, mutation.find, mutation.replace, verdict, detail, seconds)
-        if mutation.claim == BASELINE and error is not None:
+        yield Outcome(mistake.claim, mistake.find, mistake.replace, verdict, detail, seconds)
+        if mistake.claim == BASELINE and error is not None:
             return  # nothing can be learnt from the others
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the mutations of one chapter; exit code 1 if one was not caught."""
+    """Run the planted mistakes of one chapter; exit code 1 if one was not caught."""
     parser = argparse.ArgumentParser(
         prog="python -m kexian_utils.runner.checks.mutate", description=main.__doc__
     )
     parser.add_argument("notebook", type=Path)
-    parser.add_argument("mutations", type=Path)
     parser.add_argument("--profile", default="smoke")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--claim", help="only the mutations of this claim")
-    parser.add_argument("--no-baseline", action="store_true", help="only the mutations")
+    parser.add_argument("--claim", help="only the mistakes for this claim")
+    parser.add_argument("--no-baseline", action="store_true", help="only the mistakes")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     options = parser.parse_args(arguments)
     os.environ.setdefault("MPLBACKEND", "Agg")
     try:
         notebook = read_notebook(options.notebook)
         cells = sources(notebook, options.profile, options.seed, options.notebook.name)
-        mutations = [
-            mutation
-            for mutation in read_mutations(options.mutations, notebook)
-            if options.claim in (None, mutation.claim)
+        mistakes = [
+            mistake
+            for mistake in read_mistakes(options.notebook)
+            if options.claim in (None, mistake.claim)
         ]
-    except KexianError as error:
+    except (KexianError, ValueError) as error:
         print(f"kexian: {error}", file=sys.stderr)
-        return error.code
+        return getattr(error, "code", USAGE)
     os.chdir(options.notebook.resolve().parent)
     good = True
     with contextlib.suppress(BrokenPipeError):
-        for outcome in outcomes(cells, mutations, baseline=not options.no_baseline):
+        for outcome in outcomes(cells, mistakes, baseline=not options.no_baseline):
             good &= outcome.ok
             text = json.dumps(asdict(outcome)) if options.json else _line(outcome)
             print(text, flush=True)

@@ -1,10 +1,11 @@
 """Which executed copies are still valid: the key of a run, and the record kept beside its copy.
 
-A run depends on the code of its notebook (not on the prose), on the modules of `kexian_utils` that
-it reaches and the data that these name, on the chapter's entry in the catalogue and its study
-record, on the packages, on the setting, the thread count and the class of the processor. All of
-that is one digest, the key. An executed copy counts as long as its record holds the present key
-and the digest of the copy itself, so that a truncated or edited one is not taken.
+A run depends on the code of its notebook (not on prose and comments), on the modules of
+`kexian_utils` that it reaches (not on their docstrings and comments) and the data that these name,
+on the ids of the chapter's claims and its study record, on the packages, on the setting, the thread
+count and the class of the processor. All of that is one digest, the key. An executed copy counts as
+long as its record holds the present key and the digest of the copy itself, so that a truncated or
+edited one is not taken.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from typing import Any
 
 from kexian_utils.catalogue import Article, load
 from kexian_utils.errors import KexianError
-from kexian_utils.experiment.records import code_digest, now, processor, versions
-from kexian_utils.runner.execution import dependencies
+from kexian_utils.experiment.records import now, processor, versions
+from kexian_utils.runner.execution import cells, dependencies
 from kexian_utils.runner.execution.execute import (
     COMMITTED,
     Setting,
@@ -45,12 +46,13 @@ def run_key(root: Path, article: Article | None, notebook: dict[str, Any], setti
         setting: profile, seed and backend.
     """
     modules = dependencies.sources(root, notebook)
-    files = [*modules, *dependencies.data_files(root, modules), root / "uv.lock"]
+    files = [*dependencies.data_files(root, modules, notebook), root / "uv.lock"]
     if article is not None:
         files.append(root / article.study_path)
     parts = [
-        code_digest(notebook),
-        repr(article),
+        cells.digest(notebook),
+        *(f"{path.relative_to(root)} {dependencies.code_digest(path)}" for path in modules),
+        "" if article is None else f"{article.id} {article.claims}",
         *(f"{path.name} {dependencies.content_digest(path)}" for path in files if path.is_file()),
         _machine(),
         os.environ.get("KEXIAN_THREADS", ""),

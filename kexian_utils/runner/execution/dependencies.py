@@ -1,8 +1,9 @@
 """What a notebook reaches: the modules of `kexian_utils` that it imports, and their data files.
 
-Imports are read from the code, not executed; those inside functions count, too. That is on the safe
-side: a run may be repeated that need not be, and never the other way round. Code that imports by a
-name made at run time is not seen; the project has none.
+Imports are read from the code, not executed; those inside functions count, too, and those for type
+checkers do not. A name that a lazy package hands on (`kexian_utils._lazy`) leads to its module and
+to no other. That is on the safe side: a run may be repeated that need not be, and never the other
+way round. Code that imports by a name made at run time is not seen; the project has none.
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from kexian_utils.runner.execution import cells
+
 PACKAGE = "kexian_utils"
 _DATA_FOLDERS = ("data", "assets")
+_NOT_DATA = ("README.md", "LICENSE")  # what lies beside data, and no run reads
 
 
 def sources(root: Path, notebook: dict[str, Any]) -> list[Path]:
@@ -27,7 +31,7 @@ def sources(root: Path, notebook: dict[str, Any]) -> list[Path]:
         notebook: as nbformat reads it.
     """
     found: set[Path] = set()
-    waiting = [path for code in _cells(notebook) for path in _imported(root, code, PACKAGE)]
+    waiting = list(_imported(root, _program(notebook), PACKAGE))
     while waiting:
         path = waiting.pop()
         if path not in found:
@@ -36,24 +40,51 @@ def sources(root: Path, notebook: dict[str, Any]) -> list[Path]:
     return sorted(found)
 
 
-def data_files(root: Path, modules: Iterable[Path]) -> list[Path]:
-    """The data files that these modules name: those of the package, and those in KEXIAN_DATA.
+def data_files(
+    root: Path, modules: Iterable[Path], notebook: dict[str, Any] | None = None
+) -> list[Path]:
+    """The data files that modules name: those of the package, and those in KEXIAN_DATA.
 
-    A file counts as named if its name, or the name of a folder that it lies in, stands in a string
-    of one of the modules.
+    A file of the package counts if a module holds each part of its folder's path as a string,
+    `"data"` and `"ud"`; if it lies in no further folder, its name as well. A file in KEXIAN_DATA
+    counts if a module or the notebook holds a string whose last part, after slashes, is its name.
+
+    Args:
+        root: the checkout.
+        modules: of `sources`.
+        notebook: as nbformat reads it.
     """
-    strings = frozenset().union(*(_strings(p, p.stat().st_mtime_ns) for p in modules))
-    text = "\0".join(strings)
+    strings = [_strings(path, path.stat().st_mtime_ns) for path in modules]
     found = []
     for folder in _DATA_FOLDERS:
         base = root / PACKAGE / folder
         for path in _files(base):
-            names = path.relative_to(base).parts
-            if any(name in strings for name in names[:-1]) or names[-1] in text:
+            inside = path.relative_to(base).parts
+            needed = {folder, *(inside[:-1] or inside)}
+            if path.name not in _NOT_DATA and any(needed <= named for named in strings):
                 found.append(path)
-    if os.environ.get("KEXIAN_DATA") and "KEXIAN_DATA" in text:
-        found += [path for path in _files(Path(os.environ["KEXIAN_DATA"])) if path.name in text]
+    if os.environ.get("KEXIAN_DATA") and any("KEXIAN_DATA" in named for named in strings):
+        own = _strings_in(_program(notebook)) if notebook is not None else frozenset()
+        names = {text.rsplit("/", 1)[-1] for named in (*strings, own) for text in named}
+        found += [path for path in _files(Path(os.environ["KEXIAN_DATA"])) if path.name in names]
     return sorted(found)
+
+
+def code_digest(path: Path) -> str:
+    """A digest of what a module does: of its syntax without docstrings and comments.
+
+    In a lazy package the table does not count: what is taken from it leads to a module.
+    """
+    return _code_digest(path, path.stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=1024)
+def _code_digest(path: Path, modified: int) -> str:
+    tree = cells.bare(_parsed(path, modified))
+    for node in ast.walk(tree):
+        if (table := _lazy_table(node)) is not None:
+            table.keys, table.values = [], []
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
 
 def content_digest(path: Path) -> str:
@@ -73,17 +104,14 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from (path for path in sorted(folder.rglob("*")) if path.is_file())
 
 
-def _cells(notebook: dict[str, Any]) -> Iterator[ast.Module]:
-    for cell in notebook["cells"]:
-        if cell["cell_type"] != "code" or "colab-install" in cell["metadata"].get("tags", ()):
-            continue
-        lines = "".join(cell["source"]).splitlines()
-        yield ast.parse("\n".join("" if x.lstrip().startswith(("%", "!")) else x for x in lines))
+def _program(notebook: dict[str, Any]) -> ast.Module:
+    """All code cells as one, because a name imported in one is used in others."""
+    return ast.Module([node for tree in cells.code(notebook) for node in tree.body], [])
 
 
 @functools.lru_cache(maxsize=1024)
 def _parsed(path: Path, modified: int) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+    return cells.without_typing(ast.parse(path.read_text(encoding="utf-8")))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -95,9 +123,13 @@ def _module_imports(root: Path, path: Path, modified: int) -> tuple[Path, ...]:
 
 @functools.lru_cache(maxsize=1024)
 def _strings(path: Path, modified: int) -> frozenset[str]:
+    return _strings_in(_parsed(path, modified))
+
+
+def _strings_in(code: ast.Module) -> frozenset[str]:
     return frozenset(
         node.value
-        for node in ast.walk(_parsed(path, modified))
+        for node in ast.walk(code)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     )
 
@@ -106,17 +138,27 @@ def _imported(root: Path, code: ast.Module, package: str) -> Iterator[Path]:
     """The files of the package that running the imports of `code` would load."""
     for node in ast.walk(code):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            pairs = [(alias.name, alias.asname) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = package.split(".")[: len(package.split(".")) - node.level + 1]
             start = node.module or "" if not node.level else ".".join(base)
             if node.level and node.module:
                 start += f".{node.module}"
-            names = [f"{start}.{alias.name}" for alias in node.names]
+            pairs = [(f"{start}.{alias.name}", alias.asname or alias.name) for alias in node.names]
         else:
             continue
-        for name in names:
+        for name, known_as in pairs:
             yield from _files_of(root, name)
+            folder = root.joinpath(*name.split("."))
+            if (table := _handed_on(folder)) is not None:
+                used = _attributes(code, known_as) if known_as else None
+                for module, names in table.items():
+                    if used is None or used & {module, *names} or used - _all_names(table):
+                        yield folder / f"{module}.py"
+            elif (table := _handed_on(folder.parent)) is not None:
+                for module, names in table.items():
+                    if folder.name in names:
+                        yield folder.parent / f"{module}.py"
 
 
 def _files_of(root: Path, name: str) -> Iterator[Path]:
@@ -131,3 +173,47 @@ def _files_of(root: Path, name: str) -> Iterator[Path]:
         folder /= part
         if (folder / "__init__.py").is_file():
             yield folder / "__init__.py"
+
+
+# -- lazy packages --------------------------------------------------------------------------------
+
+
+def _lazy_table(node: ast.AST) -> ast.Dict | None:
+    """The table in `attach(__name__, {…})`."""
+    if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "attach":
+        if len(node.args) == 2 and isinstance(node.args[1], ast.Dict):
+            return node.args[1]
+    return None
+
+
+def _handed_on(folder: Path) -> dict[str, tuple[str, ...]] | None:
+    """Modules of a lazy package and the names that it hands on from each; None of another."""
+    path = folder / "__init__.py"
+    return _table_of(path, path.stat().st_mtime_ns) if path.is_file() else None
+
+
+@functools.lru_cache(maxsize=256)
+def _table_of(path: Path, modified: int) -> dict[str, tuple[str, ...]] | None:
+    tables = filter(None, map(_lazy_table, ast.walk(_parsed(path, modified))))
+    return next((ast.literal_eval(table) for table in tables), None)
+
+
+def _all_names(table: dict[str, tuple[str, ...]]) -> set[str]:
+    return {name for module, names in table.items() for name in (module, *names)}
+
+
+def _attributes(code: ast.Module, name: str) -> set[str] | None:
+    """The attributes that code takes of a name; None if it uses the name in another way."""
+    taken = {
+        id(node.value): node.attr
+        for node in ast.walk(code)
+        if isinstance(node, ast.Attribute) and getattr(node.value, "id", None) == name
+    }
+    uses = [
+        node
+        for node in ast.walk(code)
+        if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load)
+    ]
+    if any(id(node) not in taken for node in uses):
+        return None
+    return set(taken.values())

@@ -21,7 +21,7 @@ import nbformat
 
 from kexian_utils.catalogue import Article
 from kexian_utils.errors import ENVIRONMENT, FOUND, USAGE, KexianError, from_os_error
-from kexian_utils.experiment.records import code_digest
+from kexian_utils.runner.execution import cells
 
 TIMEOUTS = {"smoke": 300, "default": 900, "study": 3600, "full": 6 * 3600}  # seconds per cell
 
@@ -328,7 +328,7 @@ def with_outputs_of(
     Raises:
         KexianError: the code of the two is not the same.
     """
-    if code_digest(stored) != code_digest(fresh):
+    if cells.digest(stored) != cells.digest(fresh):
         raise KexianError("the run is of another version of the notebook; run it again first.")
     result = nbformat.from_dict(json.loads(json.dumps(stored)))
     code = [c for c in fresh.cells if c.cell_type == "code"]
@@ -338,7 +338,6 @@ def with_outputs_of(
         {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"name": "python"},
-            **({"kexian": stored.metadata.kexian} if "kexian" in stored.metadata else {}),
         }
     )
     return result

@@ -22,7 +22,6 @@ from urllib.parse import unquote, urldefrag, urlsplit
 from kexian_utils import catalogue as catalogues
 from kexian_utils.catalogue import Article, Catalogue
 from kexian_utils.errors import ENVIRONMENT, FOUND, KexianError, from_os_error
-from kexian_utils.runner.execution import budgets
 from kexian_utils.runner.execution.cache import finished_run
 from kexian_utils.runner.execution.execute import build_folder, read_notebook, with_outputs_of
 from kexian_utils.runner.pages import library
@@ -90,8 +89,7 @@ def stage(root: Path, target: Path, source: str = "stored") -> pages.Book:
     catalogue = catalogues.load(root)
     chapters = tuple(_chapters(root, catalogue, source))
     shutil.copytree(root / "book", target, ignore=shutil.ignore_patterns("__pycache__"))
-    limits = budgets.read(root) if (root / budgets.FILE).is_file() else {}
-    book = pages.Book(catalogue, chapters, target / "assets" / "gallery", limits)
+    book = pages.Book(catalogue, chapters, target / "assets" / "gallery")
     for path in target.rglob("*.md"):
         text = path.read_text(encoding="utf-8")
         filled = pages.fill(text, book)

@@ -68,13 +68,11 @@ class Book:
         catalogue: all articles.
         chapters: the finished ones, in the catalogue's order.
         pictures: folder below the staged source into which pictures are written.
-        budgets: article id to profile to CPU seconds, as `budgets.read` gives them.
     """
 
     catalogue: Catalogue
     chapters: tuple[Chapter, ...]
     pictures: Path | None = None
-    budgets: dict[str, dict[str, float]] = field(default_factory=dict)
     _by_id: dict[str, Chapter] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
@@ -458,7 +456,7 @@ def status(book: Book, _: str) -> str:
              f"{run.get('cpu_seconds', '–')} s) on {html.escape(run.get('processor', '–'))}"),
             ("Budget", ", ".join(
                 f"{profile} {seconds:g} s"
-                for profile, seconds in book.budgets.get(chapter.article.id, {}).items()
+                for profile, seconds in chapter.article.budget.items()
             ) or "–"),
             ("Claims", html.escape(claims) or "–"),
             ("Study", html.escape(f"{study['date'][:10]}, seed {study['seed']}, "

@@ -1,0 +1,107 @@
+"""What the code of a notebook says, read off its syntax: nothing is executed."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import hashlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+COLAB_TAG = "colab-install"
+_NOT_OURS = (COLAB_TAG, "injected-parameters")
+
+
+def is_code(cell: dict[str, Any]) -> bool:
+    """Whether a cell is code of the chapter: not the one for Colab, nor one of a run."""
+    tags = cell["metadata"].get("tags", ())
+    return cell["cell_type"] == "code" and not any(tag in tags for tag in _NOT_OURS)
+
+
+def parse_cell(cell: dict[str, Any]) -> ast.Module:
+    """The syntax tree of a code cell, without its magics.
+
+    Raises:
+        SyntaxError: it is not Python.
+    """
+    lines = "".join(cell["source"]).splitlines()
+    return ast.parse("\n".join("" if x.lstrip().startswith(("%", "!")) else x for x in lines))
+
+
+def code(notebook: dict[str, Any]) -> Iterator[ast.Module]:
+    """The syntax trees of the chapter's code cells, in order."""
+    return (parse_cell(cell) for cell in notebook["cells"] if is_code(cell))
+
+
+def _calls(notebook: dict[str, Any], name: str) -> Iterator[ast.Call]:
+    for tree in code(notebook):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                if node.func.attr == name:
+                    yield node
+
+
+def uses_keras(notebook: dict[str, Any]) -> bool:
+    """Whether `experiment.start` imports a framework; without one, records say backend "none"."""
+    for call in _calls(notebook, "start"):
+        for keyword in call.keywords:
+            if keyword.arg == "keras" and isinstance(keyword.value, ast.Constant):
+                return bool(keyword.value.value)
+    return True
+
+
+def profiles(notebook: dict[str, Any]) -> list[str]:
+    """The profiles for which the chapter has sizes: the rows of the tables given to `exp.sizes`."""
+    return [
+        key.value
+        for call in _calls(notebook, "sizes")
+        for argument in call.args
+        if isinstance(argument, ast.Dict)
+        for key in argument.keys
+        if isinstance(key, ast.Constant)
+    ]
+
+
+class _Bare(ast.NodeTransformer):
+    """Leaves out docstrings."""
+
+    def _body(self, node: Any) -> Any:
+        self.generic_visit(node)
+        if ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+        return node
+
+    visit_FunctionDef = visit_AsyncFunctionDef = visit_ClassDef = visit_Module = _body
+
+
+def bare(tree: ast.AST) -> Any:
+    """A copy of a syntax tree without docstrings."""
+    return _Bare().visit(copy.deepcopy(tree))
+
+
+class _WithoutTyping(ast.NodeTransformer):
+    def visit_If(self, node: ast.If) -> Any:
+        self.generic_visit(node)
+        name = getattr(node.test, "id", getattr(node.test, "attr", ""))
+        return node.orelse if name == "TYPE_CHECKING" else node
+
+
+def without_typing(tree: ast.Module) -> ast.Module:
+    """The tree without what stands under `if TYPE_CHECKING`."""
+    return _WithoutTyping().visit(tree)
+
+
+def digest(notebook: dict[str, Any]) -> str:
+    """A digest of what the code does: neither prose nor comments nor docstrings count.
+
+    Cells with magics or a silencing semicolon count as they are written.
+    """
+    parts = []
+    for cell in filter(is_code, notebook["cells"]):
+        source = "".join(cell["source"]).strip()
+        if re.search(r"^\s*[%!]|;\s*(?:#.*)?\Z", source, re.MULTILINE):
+            parts.append(source)
+        else:
+            parts.append(ast.dump(bare(parse_cell(cell))))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
