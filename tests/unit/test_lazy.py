@@ -20,12 +20,12 @@ def test_every_name_that_is_listed_is_there():
 
 def test_a_name_brings_its_module_and_no_other():
     script = (
-        "import sys; from kexian_utils.bert import rotate\n"
+        "import sys; from kexian_utils.bert import tensor_role\n"
         "print(*sorted(m for m in sys.modules if m.startswith('kexian_utils.bert.')))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert "kexian_utils.transformers.rope" in done.stdout.split(), done.stderr
-    assert "kexian_utils.transformers.rope_2d" not in done.stdout.split()
+    assert "kexian_utils.bert.tensor_names" in done.stdout.split(), done.stderr
+    assert "kexian_utils.bert.probing" not in done.stdout.split()
     assert "kexian_utils.bert.expansion" not in done.stdout.split()
 
 
