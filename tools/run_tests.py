@@ -76,10 +76,11 @@ def read_arguments(arguments: list[str]) -> tuple[list[str], tuple[int, int], li
 def main(arguments: list[str]) -> int:
     """Run the phases and return the exit code of the first that failed."""
     phases, (part, parts), others = read_arguments(arguments)
+    suffix = f"-{part}of{parts}" if parts > 1 else ""  # files of several machines lie side by side
     number, fail_fast = jobs(), os.environ.get("KEXIAN_FAIL_FAST", "0") not in ("", "0")
     codes, lines = [], []
     for phase in phases:
-        options = [f"--kexian-phase={phase}", f"--kexian-costs={COSTS / phase}.json"]
+        options = [f"--kexian-phase={phase}", f"--kexian-costs={COSTS / phase}{suffix}.json"]
         if phase != "book":
             options += [f"--kexian-shard={part}/{parts}", *([f"-n{number}"] if number > 1 else [])]
         started = time.monotonic()

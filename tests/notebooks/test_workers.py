@@ -146,6 +146,8 @@ def test_groups_stay_whole_and_in_order_and_a_killed_kernel_fails_alone(project)
     record = json.loads(costs.read_text())
     assert sorted(record["groups"]) == sorted(names)
     assert all(seconds >= 0 for seconds in record["groups"].values())
+    assert len(record["tests"]) == 45  # without those that were skipped
+    assert sum(record["tests"].values()) == pytest.approx(sum(record["groups"].values()), abs=1)
     assert (record["phase"], record["processes"]) == ("all", 2)
     assert 0 < sum(record["groups"].values()) < 2 * record["wall"]
     notes = [line.split() for line in (project.root / "notes").read_text().splitlines()]
@@ -259,6 +261,13 @@ def test_parts_cost_about_the_same_and_are_the_same_every_time():
     assert list(map(len, workers.divide(dict.fromkeys("abcdef", 0.0), 3))) == [2, 2, 2]
 
 
+@pytest.mark.parametrize("text", ["[1]", "{", '{"tests/unit/test_one.py": "long"}'])
+def test_a_damaged_file_of_costs_is_named(project, collected, capsys, text):
+    (project.root / workers.COSTS).write_text(text)
+    assert collected("tests") == 4
+    assert "tests/costs.json cannot be read" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/0", "-1/2", "1/2/3"])
 def test_a_wrong_part_is_named(driver, capsys, text):
     with pytest.raises(SystemExit):
@@ -328,7 +337,8 @@ def test_the_exit_codes_of_all_phases_count(
     shown = capsys.readouterr().out
     for phase, options in zip(phases, calls, strict=True):
         assert "-x" in options
-        assert f"--kexian-costs=_build/costs/{phase}.json" in options
+        of = "-2of3" if "--shard" in arguments else ""
+        assert f"--kexian-costs=_build/costs/{phase}{of}.json" in options
         assert set(workers.PHASES[phase]) <= set(options)
         divided = phase != "book"
         assert ("-n2" in options) == (number == "2" and divided)

@@ -249,24 +249,38 @@ def test_minilm_through_the_command(folder):
     )
     for name in ("vocab.txt", "tokenizer.json", "modules.json", "sentence_bert_config.json"):
         assert (target / name).read_bytes() == (source / name).read_bytes()
-    if importlib.util.find_spec("transformers"):
-        ids, segments, mask, _ = module._sequences(Checkpoint(source))
-        before = run_torch("BertModel", source, ids, segments, mask.astype(int))
-        got = run_torch("BertModel", target, ids, segments, mask.astype(int))
-        want = repeat(before["last_hidden_state"], 2, -0.5)
-        error = largest(got["last_hidden_state"][mask], want[mask])
-        pooled = largest(got["pooler_output"], repeat(before["pooler_output"], 2, 0))
-        print(f"transformers, float32: tokens {error:.1e}, pooled {pooled:.1e}")
-        assert max(error, pooled) <= 2e-5
-    if importlib.util.find_spec("sentence_transformers"):
-        from sentence_transformers import SentenceTransformer
 
-        vectors = [
-            SentenceTransformer(str(path), device="cpu").encode(list(module.SENTENCES))
-            for path in (source, target)
-        ]
-        assert vectors[1].shape == (4, 768)
-        np.testing.assert_allclose(vectors[1], repeat(vectors[0], 2, -0.5), atol=2e-6)
+
+@pytest.fixture(scope="module")
+def doubled(tmp_path_factory):
+    """MiniLM and twice its width."""
+    target = tmp_path_factory.mktemp("doubled") / "large"
+    expand_checkpoint(minilm(), target, width=2)
+    return minilm(), target
+
+
+def test_doubled_minilm_in_transformers(request):
+    pytest.importorskip("transformers")
+    source, target = request.getfixturevalue("doubled")
+    ids, segments, mask, _ = module._sequences(Checkpoint(source))
+    before = run_torch("BertModel", source, ids, segments, mask.astype(int))
+    got = run_torch("BertModel", target, ids, segments, mask.astype(int))
+    want = repeat(before["last_hidden_state"], 2, -0.5)
+    error = largest(got["last_hidden_state"][mask], want[mask])
+    pooled = largest(got["pooler_output"], repeat(before["pooler_output"], 2, 0))
+    assert max(error, pooled) <= 2e-5
+
+
+def test_doubled_minilm_in_sentence_transformers(request):
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    vectors = [
+        sentence_transformers.SentenceTransformer(str(path), device="cpu").encode(
+            list(module.SENTENCES)
+        )
+        for path in request.getfixturevalue("doubled")
+    ]
+    assert vectors[1].shape == (4, 768)
+    np.testing.assert_allclose(vectors[1], repeat(vectors[0], 2, -0.5), atol=2e-6)
 
 
 @linux

@@ -200,9 +200,21 @@ def phases(item: pytest.Item) -> tuple[str, ...]:
 
 
 def measured_costs(root: Path) -> dict[str, float]:
-    """Seconds of each group of tests, measured earlier; empty without that file."""
+    """Seconds of each group of tests, measured earlier; empty without that file.
+
+    Raises:
+        pytest.UsageError: the file holds something else.
+    """
     path = root / COSTS
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    try:
+        return {name: float(cost) for name, cost in json.loads(path.read_text("utf-8")).items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise pytest.UsageError(
+            f"{COSTS} cannot be read ({error}); delete it, or write it again with "
+            "`tools/forecast.py --keep`."
+        ) from error
 
 
 def divide(costs: Mapping[str, float], count: int) -> list[set[str]]:
@@ -267,11 +279,14 @@ class _Times:
     def __init__(self, config: pytest.Config) -> None:
         self.groups = config.stash[_GROUPS]
         self.seconds: dict[str, float] = {}
+        self.tests: dict[str, float] = {}
         self.started = time.monotonic()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         name = self.groups.get(report.nodeid, report.nodeid.split("::")[0])
         self.seconds[name] = self.seconds.get(name, 0.0) + report.duration
+        if not report.skipped:
+            self.tests[report.nodeid] = self.tests.get(report.nodeid, 0.0) + report.duration
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         options = session.config.option
@@ -282,6 +297,7 @@ class _Times:
             "processes": getattr(options, "numprocesses", None) or 1,
             "wall": round(time.monotonic() - self.started, 1),
             "groups": {name: round(self.seconds[name], 2) for name in sorted(self.seconds)},
+            "tests": {name: round(self.tests[name], 2) for name in sorted(self.tests)},
         }
         path = Path(options.kexian_costs)
         path.parent.mkdir(parents=True, exist_ok=True)
