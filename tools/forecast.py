@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kexian_utils import catalogue
-from kexian_utils.runner.workers import COSTS, PHASES
+from kexian_utils.runner.checks.pytest_groups import COSTS, PHASES
 
 ROOT = Path(__file__).resolve().parents[1]
 MEASURED = ROOT / "_build" / "costs"
@@ -72,7 +72,7 @@ def read_phase(records: list[dict], names: dict[str, str]) -> Phase:
     """One phase from the records of the machines that shared it.
 
     Args:
-        records: as the plugin `kexian_utils.runner.workers` writes them.
+        records: as the plugin `kexian_utils.runner.checks.pytest_groups` writes them.
         names: of chapters, by id and by slug.
 
     Raises:

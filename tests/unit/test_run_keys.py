@@ -2,7 +2,7 @@
 
 import pytest
 
-from kexian_utils.runner import cache
+from kexian_utils.runner.execution import cache
 
 
 @pytest.fixture(autouse=True)
