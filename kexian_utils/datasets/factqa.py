@@ -28,10 +28,10 @@ import numpy as np
 
 __all__ = [
     "Fact",
+    "FactQAPassage",
+    "FactQAQuestion",
     "FactQAStatistics",
-    "Passage",
-    "Question",
-    "Template",
+    "FactQATemplate",
     "answer_spans",
     "export_jsonl",
     "factqa_facts",
@@ -66,7 +66,7 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class Template:
+class FactQATemplate:
     """A sentence with the places ``{entity}`` and ``{answer}`` written as ``{e}`` and ``{a}``.
 
     `kind` is ``"question"``, ``"passage"``, ``"mention"`` or ``"filler"``, `part` is ``"train"`` or
@@ -84,7 +84,7 @@ class Template:
 
 
 @dataclass(frozen=True)
-class Passage:
+class FactQAPassage:
     """A passage and what it is.
 
     `kind` is ``"fact"`` (states the answer), ``"other-relation"`` (another fact about the entity),
@@ -97,7 +97,7 @@ class Passage:
 
 
 @dataclass(frozen=True)
-class Question:
+class FactQAQuestion:
     """A question with its passages; `accepted` begins with `answer`."""
 
     id: str
@@ -106,7 +106,7 @@ class Question:
     question: str
     answer: str
     accepted: tuple[str, ...]
-    passages: tuple[Passage, ...]
+    passages: tuple[FactQAPassage, ...]
 
 
 class FactQAStatistics(NamedTuple):
@@ -169,14 +169,14 @@ def factqa_facts(version: int = 1) -> tuple[Fact, ...]:
 
 
 @cache
-def factqa_templates(version: int = 1) -> tuple[Template, ...]:
+def factqa_templates(version: int = 1) -> tuple[FactQATemplate, ...]:
     """The templates of a version.
 
     Raises:
         ValueError: for a version other than 1 and 2.
     """
     _check_version(version)
-    return tuple(Template(*row) for row in _rows(f"v{version}-templates.tsv", _TEMPLATES))
+    return tuple(FactQATemplate(*row) for row in _rows(f"v{version}-templates.tsv", _TEMPLATES))
 
 
 # Drawing
@@ -228,13 +228,13 @@ class _Maker:
             if fact.group == group:
                 self.by_relation[fact.relation].append(fact)
                 self.by_entity[fact.entity].append(fact)
-        self.templates: dict[tuple[str, str], list[Template]] = defaultdict(list)
+        self.templates: dict[tuple[str, str], list[FactQATemplate]] = defaultdict(list)
         for template in factqa_templates(version):
             if template.part == part:
                 self.templates[template.relation, template.kind].append(template)
         self.relations = list(self.by_relation)
 
-    def question(self, name: str) -> Question:
+    def question(self, name: str) -> FactQAQuestion:
         fact = self.draw.one(self.by_relation[self.draw.one(self.relations)])
         template = self.draw.one(self.templates[fact.relation, "question"])
         positives = 1 + self.draw.number(self.recipe.positives)
@@ -250,8 +250,8 @@ class _Maker:
         while len(texts) < self.recipe.passages:
             kind, head = heads[len(texts)] if len(texts) < len(heads) else self._negative(fact)
             texts.setdefault(self._passage(fact, head), kind)
-        passages = [Passage(text, kind == "fact", kind) for text, kind in texts.items()]
-        return Question(
+        passages = [FactQAPassage(text, kind == "fact", kind) for text, kind in texts.items()]
+        return FactQAQuestion(
             name,
             fact.relation,
             fact.entity,
@@ -323,7 +323,7 @@ def _join(sentences: Sequence[str]) -> str:
 
 def make_factqa(
     version: int = 1, questions: int = 1000, seed: int = 0, split: str = "train"
-) -> list[Question]:
+) -> list[FactQAQuestion]:
     """Questions of the benchmark; the same ones for the same arguments on every machine.
 
     Each is drawn independently: a relation, all being equally likely, and one of its facts. Fewer
@@ -432,7 +432,7 @@ def label_spans(text: str, answers: Sequence[str]) -> np.ndarray:
     return labels
 
 
-def statistics(questions: Sequence[Question]) -> FactQAStatistics:
+def statistics(questions: Sequence[FactQAQuestion]) -> FactQAStatistics:
     """Sizes and base rates of a set of questions.
 
     `start_rate` is the share of characters, of all passages together, at which an answer starts;
@@ -465,13 +465,13 @@ def statistics(questions: Sequence[Question]) -> FactQAStatistics:
 # Files
 
 
-def export_jsonl(path: str | os.PathLike, questions: Iterable[Question]) -> None:
-    """Write questions as JSON lines: one object a line, UTF-8, fields as in :class:`Question`."""
+def export_jsonl(path: str | os.PathLike, questions: Iterable[FactQAQuestion]) -> None:
+    """Write questions as JSON lines in UTF-8, fields as in :class:`FactQAQuestion`."""
     lines = (json.dumps(asdict(q), ensure_ascii=False, separators=(",", ":")) for q in questions)
     Path(path).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
 
 
-def read_jsonl(path: str | os.PathLike) -> list[Question]:
+def read_jsonl(path: str | os.PathLike) -> list[FactQAQuestion]:
     """Read what :func:`export_jsonl` writes; blank lines are skipped, unknown fields ignored.
 
     Raises:
@@ -479,7 +479,7 @@ def read_jsonl(path: str | os.PathLike) -> list[Question]:
             from an answerable passage, or an id that occurred before; the message begins with the
             file's name and the line's number.
     """
-    questions: list[Question] = []
+    questions: list[FactQAQuestion] = []
     lines: dict[str, int] = {}
     # Not `splitlines`, which also cuts at characters that a JSON string may hold.
     for number, line in enumerate(Path(path).read_bytes().split(b"\n"), 1):
@@ -496,7 +496,7 @@ def read_jsonl(path: str | os.PathLike) -> list[Question]:
     return questions
 
 
-def _question(value: object) -> Question:
+def _question(value: object) -> FactQAQuestion:
     texts = ("id", "relation", "entity", "question", "answer")
     fields = [_field(value, name, str) for name in texts]
     accepted = _field(value, "accepted", list)
@@ -507,12 +507,12 @@ def _question(value: object) -> Question:
     for passage in passages:
         if passage.answerable and not _any_in(accepted, passage.text):
             raise ValueError(f"an answerable passage must contain the answer, got {passage.text!r}")
-    return Question(*fields, tuple(accepted), passages)
+    return FactQAQuestion(*fields, tuple(accepted), passages)
 
 
-def _passage(value: object) -> Passage:
+def _passage(value: object) -> FactQAPassage:
     kind = _field(value, "kind", str) if isinstance(value, dict) and "kind" in value else ""
-    return Passage(_field(value, "text", str), _field(value, "answerable", bool), kind)
+    return FactQAPassage(_field(value, "text", str), _field(value, "answerable", bool), kind)
 
 
 def _field(value: object, name: str, kind: type[_Item]) -> _Item:

@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 from kexian_utils.experiment.records import outputs
 from kexian_utils.mime import CLAIM_MIME
 
-__all__ = ["ClaimRecord", "Fact", "StudyVerdict", "claims_markdown", "recorded_claims"]
+__all__ = ["ClaimRecord", "Finding", "StudyVerdict", "claims_markdown", "recorded_claims"]
 
 KINDS = ("theorem", "approximation", "empirical", "advice", "erratum")
 VERDICTS = ("holds", "refuted", "not shown", "quoted", "not run")
 MISSED = "missed"  # what a failing check leaves behind; never in a stored notebook
 
 
-class Fact(NamedTuple):
+class Finding(NamedTuple):
     """One measured number in words: its name ("" if it is the only one), value, and criterion."""
 
     name: str
@@ -124,7 +124,7 @@ class ClaimRecord:
         return (self.verdict,) if self.study is None else (self.verdict, self.study.verdict)
 
     @property
-    def facts(self) -> list[Fact]:
+    def facts(self) -> list[Finding]:
         """What was measured, in this run or in the study that decided."""
         return _facts(self.measured or (self.study.measured if self.study else ()))
 
@@ -148,7 +148,7 @@ class ClaimRecord:
         return line
 
 
-def equations(facts: Iterable[Fact]) -> str:
+def equations(facts: Iterable[Finding]) -> str:
     """Facts as "name = value (criterion)", in one line."""
     return "; ".join(
         (f"{f.name} = " if f.name else "") + f.text + (f" ({f.required})" if f.required else "")
@@ -185,8 +185,8 @@ def claims_markdown(claims: Iterable[ClaimRecord]) -> str:
     return "\n".join(rows)
 
 
-def _facts(parts: Iterable[Mapping[str, Any]]) -> list[Fact]:
+def _facts(parts: Iterable[Mapping[str, Any]]) -> list[Finding]:
     return [
-        Fact("" if part["name"] == "value" else part["name"], part["text"], part["criterion"])
+        Finding("" if part["name"] == "value" else part["name"], part["text"], part["criterion"])
         for part in parts
     ]

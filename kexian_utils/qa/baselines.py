@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from kexian_utils.datasets.factqa import (
-    Question,
+    FactQAQuestion,
     factqa_facts,
     factqa_templates,
     label_spans,
@@ -260,7 +260,7 @@ class LinearTagger:
         self.validation: dict[tuple[bool, float], float] = {}
         self._models: list[LogisticRegression] = []
 
-    def fit(self, questions: Sequence[Question]) -> LinearTagger:
+    def fit(self, questions: Sequence[FactQAQuestion]) -> LinearTagger:
         """Learn from questions; what was learnt before is forgotten.
 
         Args:
@@ -271,14 +271,14 @@ class LinearTagger:
             The tagger.
 
         Raises:
-            TypeError: if an item is no :class:`kexian_utils.datasets.factqa.Question`.
+            TypeError: if an item is no :class:`kexian_utils.datasets.factqa.FactQAQuestion`.
             ValueError: if there are fewer than five, or an answer starts at no character of the
                 passages learnt from, or at all of them.
         """
         for number, question in enumerate(questions):
-            if not isinstance(question, Question):
+            if not isinstance(question, FactQAQuestion):
                 kind = type(question).__name__
-                raise TypeError(f"questions[{number}] must be a Question of factqa, got {kind}")
+                raise TypeError(f"questions[{number}] must be a FactQAQuestion, got {kind}")
         if len(questions) < 5:
             raise ValueError(f"questions must hold at least 5 questions, got {len(questions)}")
         apart = questions[4::5]
@@ -291,7 +291,9 @@ class LinearTagger:
         self._models = self._learn(questions, self.balanced)
         return self
 
-    def _learn(self, questions: Sequence[Question], balanced: bool) -> list[LogisticRegression]:
+    def _learn(
+        self, questions: Sequence[FactQAQuestion], balanced: bool
+    ) -> list[LogisticRegression]:
         from sklearn.linear_model import LogisticRegression
 
         columns = np.concatenate([self._columns(q.question, _texts(q)) for q in questions])
@@ -311,7 +313,7 @@ class LinearTagger:
             for side in (0, 1)
         ]
 
-    def _try_thresholds(self, questions: Sequence[Question], balanced: bool) -> None:
+    def _try_thresholds(self, questions: Sequence[FactQAQuestion], balanced: bool) -> None:
         golds = {str(n): (q.answer, q.accepted) for n, q in enumerate(questions)}
         read = [(_texts(q), self.probabilities(q.question, _texts(q))) for q in questions]
         for threshold in self.THRESHOLDS:
@@ -381,5 +383,5 @@ class LinearTagger:
         return [self.answer(question, passages) for question, passages in questions]
 
 
-def _texts(question: Question) -> list[str]:
+def _texts(question: FactQAQuestion) -> list[str]:
     return [passage.text for passage in question.passages]

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from kexian_utils.datasets import factqa
-from kexian_utils.datasets.factqa import Passage, Question, make_factqa
+from kexian_utils.datasets.factqa import FactQAPassage, FactQAQuestion, make_factqa
 
 CELLS = ("SS", "NS", "SN", "NN")
 EVERYWHERE = [(version, split) for version in (1, 2) for split in ("train", *CELLS)]
@@ -328,9 +328,9 @@ def test_answer_spans():
 
 
 def test_statistics_by_hand():
-    question = Question(
+    question = FactQAQuestion(
         "1", "sea", "黄河", "黄河流入哪个海？", "渤海", ("渤海",),
-        (Passage("黄河流入渤海，渤海。", True), Passage("长江", False), Passage("黄河", False)),
+        (FactQAPassage("黄河流入渤海，渤海。", True), FactQAPassage("长江", False), FactQAPassage("黄河", False)),
     )  # fmt: skip
     found = factqa.statistics([question])
     assert found == (1, 3, 1, {"sea": 1}, 1 / 3, 2 / 14, 14 / 3, 10)
@@ -418,9 +418,9 @@ def test_version_2_is_not_easier():
 
 
 def test_what_is_written_is_read_back(tmp_path):
-    odd = Question(
+    odd = FactQAQuestion(
         "\u2028", "r", "e\u0085", '"\n\\', "\U0001f600", ("\U0001f600", "b"),
-        (Passage("\U0001f600\u2029\x1c", True), Passage("", False, "mention")),
+        (FactQAPassage("\U0001f600\u2029\x1c", True), FactQAPassage("", False, "mention")),
     )  # fmt: skip
     questions = [*generated(1, "NN"), odd]
     factqa.export_jsonl(tmp_path / "q.jsonl", questions)

@@ -260,7 +260,7 @@ def test_kernels_outlive_a_template_that_is_killed():
 def test_a_template_that_does_not_answer_means_a_cold_start_and_a_warning(monkeypatch):
     class Dead:
         socket = "/nowhere/socket"
-        fork = provisioner.Template.fork
+        fork = provisioner.TemplateHandle.fork
 
     monkeypatch.setattr(provisioner._templates, "get", lambda environment: Dead())
     with warnings.catch_warnings(record=True) as given:

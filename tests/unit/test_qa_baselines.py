@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from kexian_utils.datasets.factqa import Passage, Question, factqa_facts, make_factqa
+from kexian_utils.datasets.factqa import FactQAPassage, FactQAQuestion, factqa_facts, make_factqa
 from kexian_utils.qa.baselines import LinearTagger, TypeList, best_clause, most_repeated
 from kexian_utils.qa.decoding import extract_spans, vote
 from kexian_utils.qa.features import match_features
@@ -190,8 +190,8 @@ def test_oracle_chooses_at_random():
 
 
 def made(question, answer, passages):
-    texts = tuple(Passage(text, answer in text) for text in passages)
-    return Question("x", "r", "e", question, answer, (answer,), texts)
+    texts = tuple(FactQAPassage(text, answer in text) for text in passages)
+    return FactQAQuestion("x", "r", "e", question, answer, (answer,), texts)
 
 
 def pointed(seed, number=40):
@@ -420,7 +420,9 @@ def test_arguments_are_checked(call, message):
 
 
 def test_tagger_needs_questions_and_fit():
-    with pytest.raises(TypeError, match=r"questions\[1\] must be a Question of factqa, got str"):
+    with pytest.raises(
+        TypeError, match=r"questions\[1\] must be a FactQAQuestion of factqa, got str"
+    ):
         LinearTagger().fit([*pointed(0, 1), "问"])
     with pytest.raises(RuntimeError, match="fit must be called before"):
         LinearTagger().answer("问", ["答"])

@@ -45,7 +45,7 @@ BASELINE = "baseline"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class MutationOutcome:
     """What became of one run.
 
     Attributes:
@@ -122,7 +122,7 @@ def run_mutations(
     backend: str = "tensorflow",
     timeout: float = 900,
     baseline: bool = True,
-) -> list[Outcome]:
+) -> list[MutationOutcome]:
     """Run a chapter unchanged and with each planted mistake, in one subprocess.
 
     Args:
@@ -169,7 +169,7 @@ def run_mutations(
             f"the planted mistakes of {notebook.name} could not be run to the end: {last}",
             ENVIRONMENT,
         )
-    return [Outcome(**json.loads(line)) for line in lines]
+    return [MutationOutcome(**json.loads(line)) for line in lines]
 
 
 # ------------------------------------------------------------------------------ in the subprocess
@@ -222,7 +222,7 @@ def run_until_missed(shell, cells: Sequence[str]) -> tuple[str | None, BaseExcep
 
 def outcomes(
     cells: Sequence[str], mistakes: Sequence[Mistake], *, baseline: bool = True
-) -> Iterator[Outcome]:
+) -> Iterator[MutationOutcome]:
     """Run the unchanged cells, then each mistake, and say what became of each."""
     shell = _make_shell()
     plans = [(Mistake(BASELINE, "", ""), list(cells))] if baseline else []
@@ -243,7 +243,9 @@ def outcomes(
             verdict, detail = EXCEPTION, f"{type(error).__name__}: {error}"
         detail = detail.split("\n")[0]
         seconds = round(time.perf_counter() - started, 2)
-        yield Outcome(mistake.claim, mistake.find, mistake.replace, verdict, detail, seconds)
+        yield MutationOutcome(
+            mistake.claim, mistake.find, mistake.replace, verdict, detail, seconds
+        )
         if mistake.claim == BASELINE and error is not None:
             return  # nothing can be learnt from the others
 
@@ -282,7 +284,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if good else FOUND
 
 
-def _line(outcome: Outcome) -> str:
+def _line(outcome: MutationOutcome) -> str:
     mark = "ok " if outcome.ok else "BAD"
     return re.sub(r"\s*\n\s*", " ⏎ ", f"{mark} {outcome.seconds:6.1f} s  {outcome}")
 

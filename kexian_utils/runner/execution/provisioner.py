@@ -143,7 +143,7 @@ def _short_folder() -> Path:
     return Path(folder)
 
 
-class Template:
+class TemplateHandle:
     """A running template process.
 
     Args:
@@ -243,10 +243,10 @@ class _Templates:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.running: dict[tuple, Template] = {}
+        self.running: dict[tuple, TemplateHandle] = {}
         self.failures: dict[tuple, int] = {}
 
-    def get(self, environment: dict[str, str]) -> Template:
+    def get(self, environment: dict[str, str]) -> TemplateHandle:
         """A template for kernels with this environment, started if there is none."""
         environment = environment | thread_variables(1)
         environment = {k: v for k, v in environment.items() if not k.startswith("JPY_")}
@@ -261,7 +261,7 @@ class _Templates:
             if self.failures.get(key, 0) >= ATTEMPTS:
                 raise TemplateError(f"it ended {ATTEMPTS} times")
             try:
-                self.running[key] = Template(environment)
+                self.running[key] = TemplateHandle(environment)
             except TemplateError:
                 self.failures[key] = ATTEMPTS
                 raise

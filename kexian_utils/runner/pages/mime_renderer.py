@@ -13,7 +13,7 @@ import io
 import json
 from typing import TYPE_CHECKING
 
-from kexian_utils.experiment.claims import ClaimRecord, Fact
+from kexian_utils.experiment.claims import ClaimRecord, Finding
 from kexian_utils.mime import CLAIM_MIME, FIGURE_MIME, HEADLINE_MIME, RUN_MIME
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _claim(renderer: NbElementRenderer, data: MimeData, record: ClaimRecord) -> 
     return [box]
 
 
-def _facts(label: Element, facts: list[Fact]) -> list[Element]:
+def _facts(label: Element, facts: list[Finding]) -> list[Element]:
     """A line that begins with the label, and what was measured: in it if it is one thing."""
     from docutils import nodes
 
@@ -129,7 +129,7 @@ def _facts(label: Element, facts: list[Fact]) -> list[Element]:
     return [label, items]
 
 
-def _fact(fact: Fact) -> str:
+def _fact(fact: Finding) -> str:
     name = f"{fact.name}: " if fact.name else ""
     return name + fact.text + (f" (required: {fact.required})" if fact.required else "")
 
