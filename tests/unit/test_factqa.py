@@ -330,7 +330,8 @@ def test_answer_spans():
 def test_statistics_by_hand():
     question = FactQAQuestion(
         "1", "sea", "黄河", "黄河流入哪个海？", "渤海", ("渤海",),
-        (FactQAPassage("黄河流入渤海，渤海。", True), FactQAPassage("长江", False), FactQAPassage("黄河", False)),
+        tuple(FactQAPassage(*p) for p in
+              (("黄河流入渤海，渤海。", True), ("长江", False), ("黄河", False))),
     )  # fmt: skip
     found = factqa.statistics([question])
     assert found == (1, 3, 1, {"sea": 1}, 1 / 3, 2 / 14, 14 / 3, 10)
