@@ -98,10 +98,9 @@ def flatten_parameters(variables: Sequence[Any]) -> tuple[np.ndarray, Callable[[
     def unflatten(vector: Any) -> list:
         if tuple(vector.shape) != (size,):
             raise ValueError(f"vector must have shape ({size},), got {tuple(vector.shape)}")
-        if isinstance(vector, np.ndarray):
-            reshape = np.reshape
-        else:
-            from keras.ops import reshape
+        from keras import ops
+
+        reshape = np.reshape if isinstance(vector, np.ndarray) else ops.reshape
         starts = [0, *ends[:-1]]
         return [
             reshape(vector[a:b], shape) for a, b, shape in zip(starts, ends, shapes, strict=True)

@@ -336,7 +336,7 @@ def _contours(
     drawn = []
     for level in _finite(levels, f"panel {name!r}: levels", 1):
         polylines = []
-        for line in generator.lines(float(level)):
+        for line in map(np.asarray, generator.lines(float(level))):
             points = _simplify(_points(panel, line[:, 0], line[:, 1]))
             if len(points) > 1:
                 polylines.append(_deltas(points))

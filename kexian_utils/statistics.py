@@ -106,9 +106,9 @@ def _resampled_ratios(
     for start in range(0, samples, 500):  # how often each sentence is drawn, 500 draws at a time
         weights = rng.multinomial(n, np.full(n, 1 / n), size=min(500, samples - start))
         sums.append(weights @ both)
-    sums = np.concatenate(sums)
+    drawn = np.concatenate(sums)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return [sums[:, i] / sums[:, i + 1] for i in range(0, both.shape[1], 2)]
+        return [drawn[:, i] / drawn[:, i + 1] for i in range(0, both.shape[1], 2)]
 
 
 def _interval(estimate: float, values: np.ndarray, level: float) -> Interval:

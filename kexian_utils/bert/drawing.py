@@ -90,7 +90,12 @@ def _draw_arcs(axes: Any, tree: np.ndarray, n: int) -> None:
         top = max(top, 0.75 * height)
         curve = Curve([(a, 0), (a, height), (b, height), (b, 0)], codes)
         if directed:
-            style = {"arrowstyle": "-|>", "mutation_scale": 9, "shrinkA": 0, "shrinkB": 0}
+            style: dict[str, Any] = {
+                "arrowstyle": "-|>",
+                "mutation_scale": 9,
+                "shrinkA": 0,
+                "shrinkB": 0,
+            }
             axes.add_patch(FancyArrowPatch(path=curve, lw=1.4, color="C0", **style))
         else:
             axes.add_patch(PathPatch(curve, lw=1.4, edgecolor="C0", facecolor="none"))

@@ -93,14 +93,14 @@ def answer(
     if jsonl is not None and (question is not None or explain):
         what = "--explain draws a single question" if explain else "--jsonl has the questions"
         raise KexianError(f"{what}; give either --jsonl FILE, or QUESTION and PASSAGE files.")
-    if jsonl is None and question is None:
-        raise KexianError("give QUESTION and PASSAGE files, or --jsonl FILE.")
     figure = None if explain is None else figure_path("--explain", explain)
     with Output() as out:
-        if jsonl is None:
+        if jsonl is not None:
+            items = _items(raw_lines(jsonl, out.flush), jsonl, size)
+        elif question is not None:
             items = iter([_single(question, passages, size)])
         else:
-            items = _items(raw_lines(jsonl, out.flush), jsonl, size)
+            raise KexianError("give QUESTION and PASSAGE files, or --jsonl FILE.")
         reader = _reader(folder, size)
         questions = bad = 0
         for item, reading in answered(reader, items):

@@ -90,7 +90,7 @@ def list_articles(root: Root, part: str | None, as_json: bool) -> None:
     chosen = [a for a in known.articles if part in (None, a.part)]
     written = {a.id for a in chosen if checkout and (checkout / a.path).is_file()}
     if as_json:
-        rows = [
+        records = [
             {
                 "id": a.id,
                 "part": a.part,
@@ -104,7 +104,7 @@ def list_articles(root: Root, part: str | None, as_json: bool) -> None:
             }
             for a in chosen
         ]
-        click.echo(json.dumps(rows, ensure_ascii=False, indent=1))
+        click.echo(json.dumps(records, ensure_ascii=False, indent=1))
         return
     for item in known.parts:
         rows = [a for a in chosen if a.part == item.id]

@@ -125,7 +125,7 @@ def segment(
 
 
 def _joined(words: list[str], separator: str) -> str:
-    parts = []
+    parts: list[str] = []
     for word in words:
         if parts and not (separator.isspace() and parts[-1].endswith(separator)):
             parts.append(separator)

@@ -70,13 +70,15 @@ def passages_of(value: dict[str, Any]) -> list[str]:
     given = value.get("passages")
     if not isinstance(given, list):
         raise ValueError(f'"passages" must be a list, got {shown(value, "passages")}')
-    texts = [item.get("text") if isinstance(item, dict) else item for item in given]
-    for number, text in enumerate(texts):
+    texts = []
+    for number, item in enumerate(given):
+        text = item.get("text") if isinstance(item, dict) else item
         if not isinstance(text, str):
             raise ValueError(
                 f'"passages"[{number}] must be a string, or an object with a string "text", '
-                f"got {given[number]!r:.40}"
+                f"got {item!r:.40}"
             )
+        texts.append(text)
     return texts
 
 

@@ -160,7 +160,8 @@ def _examples(
 ) -> list[_Example]:
     generated = _FACTQA.fullmatch(data)
     if generated:
-        return _generated(*generated.groups(cell), questions, seed, size)
+        version, split = generated.groups(cell)
+        return _generated(version, split, questions, seed, size)
     if data != "-" and not Path(data).exists():
         raise KexianError(
             f"{what} must be factqa:1, factqa:2 or a file with JSON lines; there is no file {data}."
@@ -195,8 +196,8 @@ def _generated(
 def _example(value: dict[str, Any], size: int) -> _Example:
     question, windows = checked(text_of(value, "question"), passages_of(value), size)
     given = value.get("answer")
-    answers = [given] if isinstance(given, str) else given
-    accepted = value.get("accepted", answers)
+    answers: Any = [given] if isinstance(given, str) else given
+    accepted: Any = value.get("accepted", answers)
     for name, texts in (("answer", answers), ("accepted", accepted)):
         if not (isinstance(texts, list) and texts and all(isinstance(t, str) and t for t in texts)):
             raise ValueError(

@@ -497,17 +497,16 @@ def read_jsonl(path: str | os.PathLike) -> list[FactQAQuestion]:
 
 
 def _question(value: object) -> FactQAQuestion:
-    texts = ("id", "relation", "entity", "question", "answer")
-    fields = [_field(value, name, str) for name in texts]
+    names = ("id", "relation", "entity", "question", "answer")
+    key, relation, entity, question, answer = (_field(value, name, str) for name in names)
     accepted = _field(value, "accepted", list)
-    answer = fields[-1]
     if not answer or not all(isinstance(a, str) and a for a in accepted) or answer not in accepted:
         raise ValueError(f"accepted must be a list of strings with the answer, got {accepted!r}")
     passages = tuple(_passage(item) for item in _field(value, "passages", list))
     for passage in passages:
         if passage.answerable and not _any_in(accepted, passage.text):
             raise ValueError(f"an answerable passage must contain the answer, got {passage.text!r}")
-    return FactQAQuestion(*fields, tuple(accepted), passages)
+    return FactQAQuestion(key, relation, entity, question, answer, tuple(accepted), passages)
 
 
 def _passage(value: object) -> FactQAPassage:

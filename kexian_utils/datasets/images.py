@@ -140,7 +140,8 @@ def read_cifar10_archive(path: str | os.PathLike) -> tuple[Split, Split]:
                 member = archive.extractfile(name)
             except KeyError:
                 raise ValueError(f"{Path(path).name} must hold {name}, which is missing") from None
-            records = np.frombuffer(member.read(), dtype=np.uint8)
+            data = member.read() if member else b""
+            records = np.frombuffer(data, dtype=np.uint8)
             if records.size == 0 or records.size % _RECORD:
                 raise ValueError(f"{name} must hold records of {_RECORD} bytes")
             parts.append(records.reshape(-1, _RECORD))

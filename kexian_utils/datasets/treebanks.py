@@ -221,7 +221,9 @@ def read_conllu(source: str | os.PathLike) -> list[Sentence]:
         source = Path(source).read_text(encoding="utf-8")
     elif not isinstance(source, str):
         raise TypeError(f"source must be a string or a path, got {type(source).__name__}")
-    sentences, rows, sent_id = [], [], ""
+    sentences: list[Sentence] = []
+    rows: list[tuple[str, str, int, str]] = []
+    sent_id = ""
     # Not splitlines(): words may hold other characters that it would break lines at.
     lines = source.removeprefix("\ufeff").split("\n")
     for number, line in enumerate([*lines, ""], start=1):

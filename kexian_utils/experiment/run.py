@@ -116,7 +116,7 @@ class Experiment:
             check_profile(profile)
         rows = [set(row) for row in table.values()]
         if any(row != rows[0] for row in rows):
-            odd = set.union(*rows) - set.intersection(*rows)
+            odd = rows[0].union(*rows) - rows[0].intersection(*rows)
             raise ValueError(f"every profile needs the same sizes; not in all rows: {sorted(odd)}")
         if self.profile not in table:
             raise ValueError(
@@ -259,9 +259,10 @@ class Experiment:
             )
 
     def _from_study(self, claim: str) -> StudyVerdict | None:
-        for record in (self._study or {}).get("claims", ()):
+        study = self._study or {"claims": ()}
+        for record in study["claims"]:
             if record["claim"] == claim:
-                return ClaimRecord.from_json(record).as_study(self._study["date"])
+                return ClaimRecord.from_json(record).as_study(study["date"])
         return None
 
     def _leave(self, record: ClaimRecord, instead: str = "") -> None:

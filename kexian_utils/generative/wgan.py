@@ -291,5 +291,5 @@ def interpolation_density(
     epsilon, weights = np.polynomial.legendre.leggauss(nodes)
     epsilon, weights = (epsilon + 1) / 2, weights / 2
     mean = epsilon * fake[0] + (1 - epsilon) * real[0]
-    deviation = np.hypot(epsilon * fake[1], (1 - epsilon) * real[1])
-    return norm.pdf(np.asarray(grid, dtype=float)[..., None], mean, deviation) @ weights
+    spread = np.hypot(epsilon * fake[1], (1 - epsilon) * real[1])
+    return norm.pdf(np.asarray(grid, dtype=float)[..., None], mean, spread) @ weights

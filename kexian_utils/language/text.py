@@ -206,8 +206,8 @@ class NeighbourPMI:
             raise TypeError(f"texts must be a list of strings, got the string {texts[:20]!r}")
         if not (np.isfinite(smoothing) and smoothing > 0):
             raise ValueError(f"smoothing must be positive and finite, got {smoothing}")
-        pairs = [_pairs(_code_points(text)) for text in texts]
-        pairs = np.concatenate(pairs) if pairs else np.zeros((0, 2), np.int64)
+        parts = [_pairs(_code_points(text)) for text in texts]
+        pairs = np.concatenate([np.zeros((0, 2), np.int64), *parts])
         if len(pairs) == 0:
             raise ValueError("texts must hold a text of at least two characters, got none")
         self.smoothing = float(smoothing)

@@ -386,11 +386,12 @@ def _prufer_edges(sequence: np.ndarray, n: int) -> np.ndarray:
     edges = []
     for node in sequence:
         leaf = int(np.argmax(degree == 1))
-        edges.append((leaf, node))
+        edges.append((leaf, int(node)))
         degree[leaf] -= 1
         degree[node] -= 1
     if n > 1:
-        edges.append(tuple(np.flatnonzero(degree == 1)))
+        first, second = np.flatnonzero(degree == 1)
+        edges.append((int(first), int(second)))
     return np.array(edges, dtype=np.int64).reshape(-1, 2)
 
 

@@ -68,9 +68,9 @@ class DilatedGatedConv1D(keras.layers.Layer):
             raise ValueError(
                 f"kernel_size must be odd where there is a residual, got {kernel_size}"
             )
-        for name, value in {"gate_dropout": gate_dropout, "gate_noise": gate_noise}.items():
-            if not 0.0 <= value < 1.0:
-                raise ValueError(f"{name} must be at least 0 and below 1, got {value!r}")
+        for name, share in {"gate_dropout": gate_dropout, "gate_noise": gate_noise}.items():
+            if not 0.0 <= share < 1.0:
+                raise ValueError(f"{name} must be at least 0 and below 1, got {share!r}")
         self.filters = int(filters)
         self.kernel_size = int(kernel_size)
         self.dilation_rate = int(dilation_rate)
@@ -87,7 +87,7 @@ class DilatedGatedConv1D(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="convolution",
         )
-        self.projection = None
+        self.projection: keras.layers.Layer | None = None
         self.dropout = keras.layers.Dropout(self.gate_dropout, seed=seed, dtype=self.dtype_policy)
         self.noise = keras.random.SeedGenerator(seed)
 
@@ -97,10 +97,11 @@ class DilatedGatedConv1D(keras.layers.Layer):
             raise ValueError(f"inputs must have shape (batch, n, d), got {tuple(input_shape)}")
         self.convolution.build(input_shape)
         if self.residual is not None and input_shape[-1] != self.filters:
-            self.projection = keras.layers.Conv1D(
+            projection = keras.layers.Conv1D(
                 self.filters, 1, dtype=self.dtype_policy, name="projection"
             )
-            self.projection.build(input_shape)
+            projection.build(input_shape)
+            self.projection = projection
         self.built = True
 
     def call(self, inputs: Any, mask: Any = None, training: bool | None = None) -> Any:

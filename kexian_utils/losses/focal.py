@@ -89,7 +89,7 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
 def _unit_interval(name: str, values: ArrayLike) -> np.ndarray:
     array = np.asarray(values, dtype=float)
     if not ((array >= 0) & (array <= 1)).all():
-        raise ValueError(f"{name} must lie between 0 and 1, got {values}")
+        raise ValueError(f"{name} must lie between 0 and 1, got {values!r}")
     return array
 
 

@@ -161,7 +161,7 @@ class AdversarialModel(keras.Model):
         import tensorflow as tf
 
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        seen = []
+        seen: list[tuple[Any, Any]] = []
 
         def record(inputs: Any, outputs: Any) -> Any:
             tape.watch(outputs)

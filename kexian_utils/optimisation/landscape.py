@@ -63,14 +63,13 @@ def loss_landscape_probe(
         value, moved_slope = _evaluate(loss_and_grad, moved)
         losses.append(value)
         distances.append(float(np.linalg.norm(moved_slope - slope)))
-    losses, distances = np.array(losses), np.array(distances)
     return {
         "loss": loss,
         "grad_norm": norm,
-        "losses": losses,
-        "grad_distances": distances,
-        "effective_smoothness": float(np.max(distances / (steps * norm))),
-        "overshoot": float(np.maximum(losses - loss, 0.0).max()),
+        "losses": np.array(losses),
+        "grad_distances": np.array(distances),
+        "effective_smoothness": float(np.max(np.array(distances) / (steps * norm))),
+        "overshoot": float(np.maximum(np.array(losses) - loss, 0.0).max()),
     }
 
 

@@ -27,7 +27,10 @@ _VOTE, _HEADING = 22, 22
 
 _WINNER, _OTHER, _EMPTY, _QUIET = plots.PALETTE[1], plots.PALETTE[0], "#e4e4e4", "#505050"
 _SMALL, _PLAIN, _LARGE = 9.2, 10.0, 12.0  # points: the page of a phone shrinks them to 57 %
-_UPRIGHT = {"family": "DejaVu Sans", "weight": "bold"}  # the Chinese font has one weight
+_UPRIGHT: dict[str, Any] = {
+    "family": "DejaVu Sans",
+    "weight": "bold",
+}  # the Chinese font has one weight
 _COUNTED_VOTES = 5
 
 
@@ -93,7 +96,8 @@ def reading_figure(
     rows = _rows(reading.passages, features, gates)
     with mpl.rc_context():
         plots.use_style()
-        figure = Figure(layout="none")
+        figure = Figure()
+        figure.set_layout_engine("none")
         page = _Page(figure.add_axes((0, 0, 1, 1)), columns, lines)
         page.heading(title, question, reading)
         chosen = _chosen(reading, shown)
@@ -234,7 +238,7 @@ class _Page:
         for start in range(first, last, self.columns):
             stop = min(start + self.columns, last)
             self._line(passage, rows, start, stop, labelled=start == first)
-            dots = {"color": _QUIET, "va": "center"}
+            dots: dict[str, Any] = {"color": _QUIET, "va": "center"}
             middle = self.y - self._height(rows) + _CHARACTERS / 2
             if start == first and start > 0:
                 self.text(self.left - 2, middle, "…", ha="right", **dots)
@@ -317,7 +321,7 @@ class _Page:
     def scales(self, features: bool, gates: bool) -> None:
         """What the colours mean."""
         names = " and ".join(["features"] * features + ["gates"] * gates)
-        scales = [("start, end", (0, 0.1, 0.5, 1), True)]
+        scales: list[tuple[str, tuple[float, ...], bool]] = [("start, end", (0, 0.1, 0.5, 1), True)]
         if names:
             scales.insert(0, (names, (0, 0.5, 1), False))
         x, width = float(self.left), (self.right - self.left - 30) / 2

@@ -283,7 +283,7 @@ def _without_marks(text: str) -> str:
 
 
 def _mixed_tokens(text: str) -> list[str]:
-    tokens = []
+    tokens: list[str] = []
     # The marks go first, so they do not part words: 2008-2009 becomes 20082009.
     for part in re.split(f"({_CHINESE.pattern})", _without_marks(text)):
         tokens += [part] if _CHINESE.fullmatch(part) else _words(part)

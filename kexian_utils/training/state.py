@@ -29,7 +29,8 @@ def write_state(path: str | os.PathLike, variables: Sequence[Any], **extra: Any)
     partial = path.with_name(f"{path.name}.part")
     with open(partial, "wb") as file:
         arrays = {f"v{number}": np.asarray(variable) for number, variable in enumerate(variables)}
-        np.savez(file, **arrays, **extra)
+        contents: dict[str, Any] = {**arrays, **extra}
+        np.savez(file, **contents)
     os.replace(partial, path)
 
 

@@ -420,9 +420,7 @@ def test_arguments_are_checked(call, message):
 
 
 def test_tagger_needs_questions_and_fit():
-    with pytest.raises(
-        TypeError, match=r"questions\[1\] must be a FactQAQuestion, got str"
-    ):
+    with pytest.raises(TypeError, match=r"questions\[1\] must be a FactQAQuestion, got str"):
         LinearTagger().fit([*pointed(0, 1), "问"])
     with pytest.raises(RuntimeError, match="fit must be called before"):
         LinearTagger().answer("问", ["答"])

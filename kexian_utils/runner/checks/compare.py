@@ -231,8 +231,8 @@ def output_differences(
             )
         )
         return found
-    for first, second in zip(old_rest, new_rest, strict=True):
-        found.extend(_output_difference(first, second, tolerance))
+    for before, after in zip(old_rest, new_rest, strict=True):
+        found.extend(_output_difference(before, after, tolerance))
     return found
 
 

@@ -155,7 +155,7 @@ def html_difference(old: str, new: str, tolerance: Tolerance) -> str | None:
             problem = text_difference(first, second, tolerance)
         else:
             found = json_difference(*parsed, tolerance)
-            problem = found and found.what
+            problem = found.what if found else None
         if problem:
             return f"embedded data: {problem}"
     return text_difference(

@@ -161,9 +161,11 @@ def kernel_name() -> str:
 
     from kexian_utils.runner.execution.provisioner import KERNEL
 
-    with contextlib.suppress(NoSuchKernel):
-        return KernelSpecManager().get_kernel_spec(KERNEL) and KERNEL
-    return "python3"
+    try:
+        KernelSpecManager().get_kernel_spec(KERNEL)
+    except NoSuchKernel:
+        return "python3"
+    return KERNEL
 
 
 def _kernel_environment(setting: Setting, variables: dict[str, str]) -> dict[str, str]:

@@ -244,9 +244,10 @@ def names_used(codes: Iterable[str], library: Library) -> list[Entry]:
     known = set(library.modules)
     for tree in trees:
         for node in ast.walk(tree):
-            if not (isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE)):
+            source = (isinstance(node, ast.ImportFrom) and node.module) or ""
+            if not (isinstance(node, ast.ImportFrom) and source.startswith(PACKAGE)):
                 continue
-            base = node.module.removeprefix(PACKAGE).lstrip(".")
+            base = source.removeprefix(PACKAGE).lstrip(".")
             for alias in node.names:
                 inner = f"{base}.{alias.name}".lstrip(".")
                 if inner in known:

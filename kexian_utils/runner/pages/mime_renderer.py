@@ -74,8 +74,8 @@ def webp(png: bytes) -> bytes | None:
     """The same picture, pixel for pixel, as WebP: half the weight. None if it is not smaller."""
     from PIL import Image
 
-    picture = Image.open(io.BytesIO(png))
-    if picture.mode == "RGBA" and picture.getextrema()[3] == (255, 255):
+    picture: Image.Image = Image.open(io.BytesIO(png))
+    if picture.mode == "RGBA" and picture.getextrema()[-1] == (255, 255):
         picture = picture.convert("RGB")
     buffer = io.BytesIO()
     picture.save(buffer, "WEBP", lossless=True, quality=60, method=4)

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from kexian_utils.catalogue import Article, Catalogue
 from kexian_utils.experiment.claims import KINDS, VERDICTS, ClaimRecord, recorded_claims
@@ -136,13 +136,12 @@ def _markdown_it() -> Any:
     reader.use(dollarmath_plugin, renderer=math, allow_digits=False)
     reader.use(amsmath_plugin, renderer=lambda content: math(content, {"display_mode": True}))
     # The plugin wraps block mathematics in elements of its own; the page's are enough.
-    reader.renderer.rules["math_inline"] = lambda tokens, index, *_: math(
+    rules = cast(Any, reader.renderer).rules
+    rules["math_inline"] = lambda tokens, index, *_: math(
         tokens[index].content, {"display_mode": False}
     )
     for name in ("math_block", "math_inline_double", "amsmath"):
-        reader.renderer.rules[name] = lambda tokens, index, *_: math(
-            tokens[index].content, {"display_mode": True}
-        )
+        rules[name] = lambda tokens, index, *_: math(tokens[index].content, {"display_mode": True})
     return reader
 
 
