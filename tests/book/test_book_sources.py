@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-import subprocess
 import sys
 
 import pytest
@@ -271,34 +270,6 @@ def test_the_contents_name_the_nine_parts_in_order():
     listed = [entry["file"] for part in contents["parts"] for entry in part["chapters"]]
     parts = [f"parts/{part.id}" for part in catalogue.load(ROOT).parts]
     assert [name for name in listed if name.startswith("parts/")] == parts
-
-
-# nbconvert shows a role as its name in braces before a code span, a directive as a paragraph.
-ROLE = re.compile(
-    r"\{(?:glue|cite|eq|prf|ref|numref|doc|term|nb-download)[^}\n<]*\}(?:`|<code)"
-    r"|^(?:<p>)?:::|```\{|<code[^>]*>\{(?:glue|cite|eq|prf)",
-    re.M,
-)
-
-
-def raw_roles(path, tmp_path):
-    command = ["-m", "nbconvert", "--to", "html", "--output-dir", str(tmp_path), str(path)]
-    subprocess.run([sys.executable, *command], check=True, capture_output=True)
-    page = (tmp_path / f"{path.stem}.html").read_text(encoding="utf-8")
-    page = re.sub(r"<(script|style)\b.*?</\1>", "", page, flags=re.S)
-    return [line.strip()[:80] for line in page.splitlines() if ROLE.search(line)]
-
-
-def test_no_raw_role_shows_under_plain_nbconvert(tmp_path):
-    import nbformat
-
-    for article in catalogue.load(ROOT).articles:
-        if (ROOT / article.path).is_file():
-            assert raw_roles(ROOT / article.path, tmp_path) == []
-    planted = notebook()
-    planted.cells[0].source += "\n\nSee {eq}`bound`."
-    nbformat.write(planted, tmp_path / "planted.ipynb")
-    assert raw_roles(tmp_path / "planted.ipynb", tmp_path)
 
 
 def test_pages_are_light(book, small_book):

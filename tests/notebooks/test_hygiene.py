@@ -29,13 +29,26 @@ def raw_in_html(notebook):
     page, _ = HTMLExporter(exclude_input=True).from_notebook_node(notebook)
     body = page[page.index("<body") :]
     body = re.sub(r"<(script|style|pre)\b.*?</\1>", " ", body, flags=re.DOTALL)
-    # A role becomes "{role}<code>text</code>", a directive "```{name}" or ":::{name}" stays.
-    pattern = r"(?<![\w\\}])\{[a-z][\w:.+-]*\}(?:`|<code>)|(?:`{3}|:{3}) ?\{[a-z]|>\([\w-]+\)=<"
-    return re.findall(pattern, body)
+    # A role becomes "{role}<code>text</code>", a directive "```{name}" or ":::{name}" stays, as do
+    # the colons that end one; in a code span of two backticks the role stays as it is.
+    pattern = (
+        r"(?<![\w\\}])\{[a-z][\w:.+-]*\}(?:`|<code>)|(?:`{3}|:{3}) ?\{[a-z]|>\([\w-]+\)=<"
+        r"|^(?:<p>)?:::|<code[^>]*>\{(?:glue|cite|eq|prf)"
+    )
+    return re.findall(pattern, body, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
-    "text", ["See {cite}`hardy1934`.", "See {eq}`one`.", ":::{note}\nText\n:::", "(target)="]
+    "text",
+    [
+        "See {cite}`hardy1934`.",
+        "See {eq}`one`.",
+        "See {doc}`one`, {nb-download}`two`.",
+        ":::{note}\nText\n:::",
+        "Text\n\n:::",
+        "(target)=",
+        "See ``{eq}`one` ``.",
+    ],
 )
 def test_plain_rendering_finds_raw_markup(chapter, text):
     assert raw_in_html(chapter) == []

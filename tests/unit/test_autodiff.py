@@ -1,5 +1,7 @@
 """Derivatives against closed forms; the file runs on TensorFlow, and once more on JAX."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,11 @@ from keras import layers, ops  # noqa: E402
 from kexian_utils import autodiff  # noqa: E402
 
 pytestmark = [pytest.mark.backends, pytest.mark.usefixtures("float64_on_jax")]
+
+
+def test_the_backend_is_the_one_that_was_asked_for():
+    """Else the phase on JAX would say nothing of JAX."""
+    assert keras.backend.backend() == os.environ.get("KERAS_BACKEND", "tensorflow")
 
 
 def array(value):
