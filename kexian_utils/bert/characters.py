@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -82,8 +83,26 @@ def tokenizer_files(vocabulary: Mapping[str, int], positions: int) -> dict[str, 
     }
 
 
+def _normalizer(vocabulary: Mapping[str, int]) -> dict[str, object]:
+    """What :func:`normal_form` does, as far as the vocabulary tells it, and no spaces.
+
+    Not the library's NFKC, which takes a whole text: it makes … three dots and joins a letter
+    with the accent behind it.
+    """
+    sources: dict[str, str] = {}
+    for character in map(chr, range(sys.maxunicode + 1)):
+        plain = "" if character.isspace() else normal_form(character)
+        if plain != character and (not plain or plain in vocabulary):
+            sources[plain] = sources.get(plain, "") + character
+    steps = [
+        {"type": "Replace", "pattern": {"Regex": f"[{characters}]"}, "content": plain}
+        for plain, characters in sources.items()
+    ]
+    return {"type": "Sequence", "normalizers": steps}
+
+
 def _tokenizer(vocabulary: Mapping[str, int]) -> dict[str, object]:
-    """The form of the library `tokenizers`: NFKC, no spaces, every character a token."""
+    """The form of the library `tokenizers`: every character a token, in its normal form."""
     return {
         "version": "1.0",
         "truncation": None,
@@ -100,18 +119,12 @@ def _tokenizer(vocabulary: Mapping[str, int]) -> dict[str, object]:
             }
             for number, token in enumerate(SPECIAL)
         ],
-        "normalizer": {"type": "NFKC"},
+        "normalizer": _normalizer(vocabulary),
         "pre_tokenizer": {
-            "type": "Sequence",
-            "pretokenizers": [
-                {"type": "WhitespaceSplit"},
-                {
-                    "type": "Split",
-                    "pattern": {"Regex": "."},
-                    "behavior": "Isolated",
-                    "invert": False,
-                },
-            ],
+            "type": "Split",
+            "pattern": {"Regex": "."},
+            "behavior": "Isolated",
+            "invert": False,
         },
         "post_processor": {
             "type": "BertProcessing",

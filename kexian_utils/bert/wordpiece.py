@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import tokenizers
 
 from kexian_utils.bert.characters import normal_form
 
@@ -21,6 +25,7 @@ __all__ = [
 ]
 
 _JOINER = "\u200d"  # makes one sign of the two beside it
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _LONGEST = 100  # characters of a word; BERT's own tokenizer calls longer ones unknown
 
 
@@ -94,11 +99,11 @@ def aligned_tokens(
     """
     if not isinstance(text, str):
         raise TypeError(f"text must be a str, got {type(text).__name__}")
-    units = _characters(text) if characters else _words(text, lowercase)
-    found = [(start, _unit_pieces(parts, vocabulary)) for start, parts in units]
+    _check_special(vocabulary)
+    found = _units(text, vocabulary, lowercase, characters)
     starts = [0, *(start for start, _ in found[1:]), len(text)]
     offsets = list(zip(starts, starts[1:], strict=False)) if found else []
-    return _aligned([pieces for _, pieces in found], offsets, vocabulary, limit, "text")
+    return _aligned([numbers for _, numbers in found], offsets, vocabulary, limit, "text")
 
 
 def aligned_words(
@@ -124,10 +129,11 @@ def aligned_words(
         raise TypeError("words must be a sequence of str, got one str: see aligned_tokens")
     if not all(words):
         raise ValueError("words must not be empty strings")
-    units = ((_characters(w) if characters else _words(w, lowercase)) for w in words)
-    pieces = [[p for _, parts in unit for p in _unit_pieces(parts, vocabulary)] for unit in units]
+    _check_special(vocabulary)
+    units = (_units(word, vocabulary, lowercase, characters) for word in words)
+    numbers = [[n for _, own in unit for n in own] or [vocabulary["[UNK]"]] for unit in units]
     offsets = [(i, i + 1) for i in range(len(words))]
-    return _aligned([p or ["[UNK]"] for p in pieces], offsets, vocabulary, limit, "words")
+    return _aligned(numbers, offsets, vocabulary, limit, "words")
 
 
 @dataclass(frozen=True)
@@ -175,20 +181,23 @@ class Tokenizer:
         return cut(text, self.vocabulary, self.lowercase, self.characters, limit)
 
 
+def _check_special(vocabulary: Mapping[str, int]) -> None:
+    for token in ("[CLS]", "[SEP]", "[UNK]"):
+        if token not in vocabulary:
+            raise ValueError(f"vocabulary must hold {token}, which is missing")
+
+
 def _aligned(
-    pieces: list[list[str]],
+    numbers: list[list[int]],
     offsets: list[tuple[int, int]],
     vocabulary: Mapping[str, int],
     limit: int | None,
     name: str,
 ) -> AlignedTokens:
-    for token in ("[CLS]", "[SEP]", "[UNK]"):
-        if token not in vocabulary:
-            raise ValueError(f"vocabulary must hold {token}, which is missing")
     ids, spans = [vocabulary["[CLS]"]], []
-    for unit in pieces:
+    for unit in numbers:
         spans.append((len(ids), len(ids) + len(unit)))
-        ids.extend(vocabulary[piece] for piece in unit)
+        ids.extend(unit)
     ids.append(vocabulary["[SEP]"])
     if limit is not None and len(ids) > limit:
         raise ValueError(
@@ -197,23 +206,6 @@ def _aligned(
             "(kexian_utils.language.text.cut_sentences)"
         )
     return AlignedTokens(ids, spans, offsets)
-
-
-def _words(text: str, lowercase: bool) -> Iterator[tuple[int, list[str]]]:
-    """Where BERT's words begin, and the words; more than one if a character becomes several."""
-    begin, word = 0, ""
-    for place, character in enumerate(text):
-        shown = _shown(character, lowercase)
-        if shown.strip() and not _stands_alone(shown):
-            begin, word = (begin if word else place), word + shown
-        elif shown:
-            if word:
-                yield begin, [word]
-                word = ""
-            if shown.strip():
-                yield place, list(shown)
-    if word:
-        yield begin, [word]
 
 
 def _characters(text: str) -> Iterator[tuple[int, list[str]]]:
@@ -233,52 +225,53 @@ def _joins(character: str) -> bool:
     return character == _JOINER or unicodedata.category(character).startswith("M")
 
 
-def _shown(character: str, lowercase: bool) -> str:
-    """What BERT keeps of a character: nothing, a space, or a few characters."""
-    if character in "\t\n\r":
-        return " "
-    if character == "\ufffd" or unicodedata.category(character).startswith("C"):
-        return ""
-    if character.isspace():
-        return " "
-    if not lowercase:
-        return character
-    decomposed = unicodedata.normalize("NFD", character.lower())
-    return "".join(c for c in decomposed if unicodedata.category(c) != "Mn")
+@dataclass(frozen=True)
+class _Same:
+    """A vocabulary as a key: equal to itself alone, however many tokens it has."""
+
+    vocabulary: Mapping[str, int]
+    size: int  # a vocabulary that has grown is another one
+
+    def __hash__(self) -> int:
+        return id(self.vocabulary)
+
+    def __eq__(self, other: object) -> bool:
+        same = isinstance(other, _Same) and other.vocabulary is self.vocabulary
+        return same and other.size == self.size
 
 
-def _stands_alone(characters: str) -> bool:
-    return any(_is_symbol(c) or _is_ideograph(ord(c)) for c in characters)
+@functools.lru_cache(maxsize=8)
+def _core(key: _Same, lowercase: bool) -> tokenizers.Tokenizer:
+    """BERT's own cutting, without special tokens: "[MASK]" in a text is five characters."""
+    model = tokenizers.models.WordPiece(
+        dict(key.vocabulary), unk_token="[UNK]", max_input_chars_per_word=_LONGEST
+    )
+    core = tokenizers.Tokenizer(model)
+    core.normalizer = tokenizers.normalizers.BertNormalizer(
+        lowercase=lowercase, strip_accents=lowercase
+    )
+    core.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    return core
 
 
-def _is_symbol(character: str) -> bool:
-    code = ord(character)
-    ascii_symbol = 33 <= code <= 47 or 58 <= code <= 64 or 91 <= code <= 96 or 123 <= code <= 126
-    return ascii_symbol or unicodedata.category(character).startswith("P")
-
-
-def _is_ideograph(code: int) -> bool:
-    return (
-        0x3400 <= code <= 0x4DBF or 0x4E00 <= code <= 0x9FFF or 0xF900 <= code <= 0xFAFF
-        or 0x20000 <= code <= 0x2CEAF or 0x2F800 <= code <= 0x2FA1F
-    )  # fmt: skip
-
-
-def _unit_pieces(parts: Iterable[str], vocabulary: Mapping[str, int]) -> list[str]:
-    return [piece for part in parts for piece in _pieces(part, vocabulary)]
-
-
-def _pieces(word: str, vocabulary: Mapping[str, int]) -> list[str]:
-    found, start = [], 0
-    if len(word) > _LONGEST:
-        return ["[UNK]"]
-    while start < len(word):
-        prefix = "##" if start else ""
-        for end in range(len(word), start, -1):
-            if prefix + word[start:end] in vocabulary:
-                break
-        else:
-            return ["[UNK]"]
-        found.append(prefix + word[start:end])
-        start = end
-    return found
+def _units(
+    text: str, vocabulary: Mapping[str, int], lowercase: bool, characters: bool
+) -> list[tuple[int, list[int]]]:
+    """Where the units of a text begin, and the numbers of their tokens."""
+    if characters:
+        unknown = vocabulary["[UNK]"]
+        return [
+            (start, [vocabulary.get(c, unknown) for c in shown])
+            for start, shown in _characters(text)
+        ]
+    # Halves of surrogate pairs are dropped like U+FFFD; the library takes no text with them.
+    whole = _SURROGATE.sub("\ufffd", text)
+    found = _core(_Same(vocabulary, len(vocabulary)), lowercase).encode(whole)
+    units: list[tuple[int, list[int]]] = []
+    word, end = None, 0
+    for number, own, (start, stop) in zip(found.ids, found.word_ids, found.offsets, strict=True):
+        if own != word and (not units or start >= end):  # else one character gave several words
+            units.append((start, []))
+        units[-1][1].append(number)
+        word, end = own, max(end, stop)
+    return units

@@ -2,20 +2,25 @@
 
 A *stack* of R networks of the same shape is a list of arrays with a leading axis of length R. A
 loss that sums over the networks trains all of them at once, each exactly as if it were alone,
-because gradient and Adam's step are taken entry by entry. For tiny networks this is many times
-faster than one after the other: a step costs one round trip, whatever R is.
+because its gradient, and the step of an optimizer like Adam, are taken entry by entry. For tiny
+networks this is many times faster than one after the other: a step costs one round trip, whatever
+R is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from numbers import Real
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kexian_utils import autodiff
+from kexian_utils import _checks, autodiff
 
-__all__ = ["adam_start", "adam_step", "cross_entropy", "he_normal", "mlp_logits", "train"]
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["StackTrainer", "cross_entropy", "he_normal", "mlp_logits", "train"]
 
 
 def he_normal(widths: Sequence[int], rngs: Sequence[np.random.Generator]) -> list[np.ndarray]:
@@ -88,80 +93,128 @@ def cross_entropy(logits: Any, labels: Any) -> Any:
     return ops.mean(ops.logsumexp(logits, axis=-1) - chosen, axis=-1)
 
 
-def adam_start(parameters: Sequence[Any]) -> list[np.ndarray]:
-    """The state of Adam before the first step: zero moments, and the count of steps."""
-    zeros = [np.zeros(np.shape(p), "float32") for p in parameters]
-    return [*zeros, *(z.copy() for z in zeros), np.float32(0)]
+class StackTrainer:
+    """A stack and a Keras optimizer, which moves it by one compiled step per call.
 
-
-def adam_step(
-    function: Callable[..., Any], beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-7
-) -> Callable[..., tuple[list, list, Any]]:
-    """Return a compiled step of Adam, the same as Keras's.
+    The optimizer sees each array of the stack as one variable. Entry by entry, as with Adam, each
+    network is trained as if it were alone; what takes a norm over a variable would mix them.
 
     Args:
-        function: scalar-valued, written with ``keras.ops``; its first argument is the list of
-            parameters. For a stack: the *sum* of the networks' losses.
-        beta_1: memory of the mean gradient.
-        beta_2: memory of the mean square.
-        epsilon: added to the root of the mean square.
+        loss: scalar-valued, written with ``keras.ops``; called as ``loss(parameters, *args)``. For
+            a stack: the *sum* of the networks' losses.
+        parameters: arrays, where to start.
+        optimizer: any Keras optimizer, not used before.
 
-    Returns:
-        A compiled function of ``(parameters, state, learning_rate, *args)`` that returns ``(new
-        parameters, new state, value before the step)``; start the state with :func:`adam_start`.
+    Raises:
+        ValueError: no parameters, an optimizer that has been used, or one that clips by norms.
+        RuntimeError: when called, if the backend is neither TensorFlow nor JAX.
     """
-    from keras import ops
 
-    # Not Keras's `stateless_apply`: on TensorFlow it does not run inside a compiled function.
-    evaluate = autodiff.value_and_gradient(function)
+    def __init__(
+        self,
+        loss: Callable[..., Any],
+        parameters: Sequence[Any],
+        optimizer: keras.optimizers.Optimizer,
+    ) -> None:
+        import keras
 
-    def step(parameters: list, state: list, learning_rate: Any, *args: Any) -> tuple:
-        count = len(parameters)
-        first, second, t = state[:count], state[count:-1], state[-1] + 1
-        value, slopes = evaluate(list(parameters), *args)
-        first = [m + (1 - beta_1) * (g - m) for m, g in zip(first, slopes, strict=True)]
-        second = [v + (1 - beta_2) * (g * g - v) for v, g in zip(second, slopes, strict=True)]
-        rate = learning_rate * ops.sqrt(1 - beta_2**t) / (1 - beta_1**t)
-        moved = [
-            p - rate * m / (ops.sqrt(v) + epsilon)
-            for p, m, v in zip(parameters, first, second, strict=True)
-        ]
-        return moved, [*first, *second, t], value
+        if not len(parameters):
+            raise ValueError("parameters must hold at least one array, got none")
+        if optimizer.built:
+            raise ValueError("optimizer must be a new one, this one has been used before")
+        for name in ("clipnorm", "global_clipnorm"):
+            if getattr(optimizer, name, None) is not None:
+                raise ValueError(
+                    f"optimizer must not set {name}, which would mix the networks of the stack: "
+                    "clip each network's gradient in the loss"
+                )
+        self.optimizer = optimizer
+        self._variables = [keras.Variable(p, dtype=np.asarray(p).dtype.name) for p in parameters]
+        optimizer.build(self._variables)
+        evaluate = autodiff.value_and_gradient(loss)
+        on_jax = keras.backend.backend() == "jax"
+        self._step = self._on_jax(evaluate) if on_jax else self._on_tensorflow(evaluate)
 
-    return autodiff.compiled(step)
+    @property
+    def parameters(self) -> list[Any]:
+        """The present parameters, as tensors that later steps leave alone."""
+        from keras import ops
+
+        return [ops.copy(variable) for variable in self._variables]
+
+    def __call__(self, *args: Any, learning_rate: float | None = None) -> Any:
+        """Make one step.
+
+        Args:
+            *args: further arguments of the loss: arrays, tensors, or lists of them.
+            learning_rate: from this step on; by default what the optimizer has.
+
+        Returns:
+            The loss before the step.
+        """
+        if learning_rate is not None:
+            self.optimizer.learning_rate = learning_rate
+        return self._step(*args)
+
+    def _on_tensorflow(self, evaluate: Callable) -> Callable:
+        from keras import ops
+
+        def step(*args: Any) -> Any:
+            value, slopes = evaluate(self.parameters, *args)
+            self.optimizer.apply([ops.convert_to_tensor(s) for s in slopes], self._variables)
+            return value
+
+        return autodiff.compiled(step)
+
+    def _on_jax(self, evaluate: Callable) -> Callable:
+        def step(values: list, state: list, *args: Any) -> tuple:
+            value, slopes = evaluate(values, *args)
+            return value, *self.optimizer.stateless_apply(state, slopes, values)
+
+        compiled = autodiff.compiled(step)
+
+        def stateful(*args: Any) -> Any:
+            changed = [*self._variables, *self.optimizer.variables]
+            state = [v.value for v in self.optimizer.variables]
+            value, moved, state = compiled([v.value for v in self._variables], state, *args)
+            for variable, new in zip(changed, [*moved, *state], strict=True):
+                variable.assign(new)
+            return value
+
+        return stateful
 
 
 def train(
     loss: Callable[..., Any],
     parameters: Sequence[Any],
     batches: Iterable[tuple],
-    learning_rate: float,
+    optimizer: keras.optimizers.Optimizer | float,
     watch: Callable[[int, list], Any] | None = None,
 ) -> tuple[list[Any], np.ndarray]:
-    """Train a stack by Adam, one step per batch.
+    """Train a stack, one step per batch.
 
     Args:
-        loss: as `function` of :func:`adam_step`.
+        loss: as for :class:`StackTrainer`.
         parameters: where to start.
         batches: tuples of the further arguments of `loss`, all of the same shapes.
-        learning_rate: of Adam.
+        optimizer: a new Keras optimizer; a number is the learning rate of Adam.
         watch: called after every step with the number of steps made and the parameters.
 
     Returns:
         The parameters after the last step, as tensors, and the losses before each step.
 
     Raises:
-        ValueError: if there are no batches.
+        ValueError: if there are no batches, and as for :class:`StackTrainer`.
     """
-    from keras import ops
+    import keras
 
-    step, state, losses = adam_step(loss), adam_start(parameters), []
-    parameters = list(parameters)
+    if isinstance(optimizer, Real):
+        optimizer = keras.optimizers.Adam(_checks.real("optimizer", optimizer, above=0))
+    step, losses = StackTrainer(loss, parameters, optimizer), []
     for batch in batches:
-        parameters, state, value = step(parameters, state, learning_rate, *batch)
-        losses.append(value)
+        losses.append(step(*batch))
         if watch is not None:
-            watch(len(losses), parameters)
+            watch(len(losses), step.parameters)
     if not losses:
         raise ValueError("batches must hold at least one batch, got none")
-    return parameters, np.array([ops.convert_to_numpy(value) for value in losses])
+    return step.parameters, np.array([keras.ops.convert_to_numpy(value) for value in losses])

@@ -4,9 +4,10 @@ import json
 
 import numpy as np
 import pytest
+import tokenizers
 
 from kexian_utils import bert, datasets
-from kexian_utils.bert.characters import character_vocabulary
+from kexian_utils.bert.characters import character_ids, character_vocabulary
 from kexian_utils.bert.expand_checkpoint import expand_checkpoint
 from kexian_utils.bert.masking import all_batches, cut_into_rows, mask_rows, pretraining_sentences
 from kexian_utils.language import text
@@ -38,6 +39,33 @@ def test_the_vocabulary_is_of_training_articles_alone(model):
     texts = ("".join(words) for document in split.train for words in document)
     known = character_vocabulary(texts, minimum_count=2)
     assert known == model.tokenizer.vocabulary
+
+
+def real_sentences(count):
+    """Sentences of Wikipedia, simplified and traditional, with all their punctuation."""
+    try:
+        sets = [datasets.cmrc2018("trial"), datasets.drcd("development")]
+    except datasets.DatasetUnavailable as missing:
+        pytest.skip(str(missing))
+    passages = [context.text for found in sets for context in found.contexts]
+    return [s for passage in passages for s in text.cut_sentences(passage)][:count]
+
+
+def test_the_library_tokenizers_reads_it_as_it_was_trained(model):
+    """`transformers` reads tokenizer.json; ids must be those of the training, in every dialogue."""
+    library = tokenizers.Tokenizer.from_file(str(bert.chinese_bert() / "tokenizer.json"))
+    vocabulary = model.tokenizer.vocabulary
+    assert library.get_vocab() == vocabulary
+    for token, number in vocabulary.items():  # … and ℃ among them
+        assert library.encode(token).ids == [2, number, 3]
+    assert library.encode("他说：“好……”").ids.count(vocabulary["…"]) == 2
+    sentences = real_sentences(10_000)
+    assert len(sentences) == 10_000
+    assert sum("……" in s for s in sentences) > 10
+    for sentence in sentences:
+        want = model.tokenizer(sentence).ids
+        assert library.encode(sentence).ids == want, sentence
+        assert want[1:-1] == character_ids(sentence, vocabulary), sentence
 
 
 def test_it_guesses_hidden_characters_as_the_card_says(model, development):

@@ -124,8 +124,7 @@ TOGETHER = {
 # No function of numbers that a network puts out: draws, masks, counts, steps of an optimiser.
 OTHERS = {
     "dropout.dropout_mask", "dropout.drop_words", "dropout.noise_groups",
-    "sphere.random_directions", "stacked.he_normal", "stacked.train", "stacked.adam_start",
-    "stacked.adam_step",
+    "sphere.random_directions", "stacked.he_normal", "stacked.train", "stacked.StackTrainer",
 }  # fmt: skip
 MODULES = (adversarial, clipping, distances, dropout, landscape, losses, sphere, stacked, wgan)
 

@@ -75,6 +75,14 @@ def test_environment_yml_installs_the_same_package():
     assert len(pip) == 1  # nothing beside the package: pyproject.toml is the one list
 
 
+def test_every_import_is_declared_and_what_is_declared_is_used():
+    deptry = Path(sys.executable).with_name("deptry")
+    done = subprocess.run(
+        [deptry, "kexian_utils", "--no-ansi"], cwd=ROOT, text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_supported_pythons_agree_everywhere():
     low, high = re.fullmatch(
         r">=3\.(\d+),<3\.(\d+)", PROJECT["project"]["requires-python"]

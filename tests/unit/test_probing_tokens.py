@@ -1,10 +1,11 @@
-"""Tokens and the stretches of text that they stand for, against the library `tokenizers`."""
+"""Tokens and the stretches of text that they stand for, against BERT's rules written plainly."""
 
 import json
 
 import bert_folders
 import numpy as np
 import pytest
+import wordpiece_reference
 
 from kexian_utils.bert.characters import character_ids
 from kexian_utils.bert.wordpiece import (
@@ -36,16 +37,30 @@ def pieces(text, aligned, vocabulary=VOCABULARY):
     ]
 
 
+LONG = ["a" * 100, "a" * 101, "3" + "g" * 99, "3" + "g" * 100, "é" * 100, "é" * 101]
+
+
 @pytest.mark.parametrize("lowercase", [True, False])
-def test_ids_are_those_of_the_fast_tokenizer(tmp_path, lowercase):
-    tokenizers = pytest.importorskip("tokenizers")
+def test_tokens_are_those_of_the_paper(tmp_path, lowercase):
     (tmp_path / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n", encoding="utf-8")
-    reference = tokenizers.BertWordPieceTokenizer(str(tmp_path / "vocab.txt"), lowercase=lowercase)
     assert read_vocabulary(tmp_path / "vocab.txt") == VOCABULARY
-    for text in [*texts(3000, 0), "a" * 100, "a" * 101, "3" + "g" * 99, "3" + "g" * 100]:
-        want = reference.encode(text).ids
+    for text in [*texts(3000, 0), *LONG, "[MASK]今[SEP]"]:
+        own = wordpiece_reference.tokens(text, VOCABULARY, lowercase)
+        want = [VOCABULARY[token] for token in ("[CLS]", *own, "[SEP]")]
         assert aligned_tokens(text, VOCABULARY, lowercase).ids == want, ascii(text)
         assert token_ids(text, VOCABULARY, lowercase) == want
+
+
+def test_halves_of_surrogate_pairs_are_dropped():
+    got = aligned_tokens("手\ud83d机\udc4d", VOCABULARY)
+    assert pieces("手\ud83d机\udc4d", got) == [("手\ud83d", "手"), ("机\udc4d", "机")]
+
+
+def test_a_vocabulary_that_grows_is_another_one():
+    growing = {t: i for t, i in VOCABULARY.items() if t != "手"}
+    assert growing["[UNK]"] in aligned_tokens("手", growing).ids
+    growing["手"] = 999
+    assert 999 in aligned_tokens("手", growing).ids
 
 
 @pytest.mark.parametrize("characters", [True, False])

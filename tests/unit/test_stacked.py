@@ -6,6 +6,7 @@ import pytest
 keras = pytest.importorskip("keras")
 from keras import layers, ops  # noqa: E402
 
+from kexian_utils import autodiff  # noqa: E402
 from kexian_utils.training import stacked  # noqa: E402
 
 pytestmark = pytest.mark.backends
@@ -48,7 +49,9 @@ def test_one_network_trains_as_in_keras():
     taught, losses = stacked.train(loss, parameters, batches(2), 0.05, watch=seen.__setitem__)
     assert losses.shape == (8,)
     assert list(seen) == list(range(1, 9))
-    assert seen[8] is taught
+    for last, end, first in zip(seen[8], taught, seen[1], strict=True):
+        np.testing.assert_array_equal(ops.convert_to_numpy(last), ops.convert_to_numpy(end))
+        assert (ops.convert_to_numpy(first) != ops.convert_to_numpy(end)).any()
     for r in range(2):
         model = keras.Sequential(
             [keras.Input((6,))]
@@ -70,8 +73,6 @@ def test_one_network_trains_as_in_keras():
                 hidden, _ = layer.stateless_call(values[2 * i + 2 : 2 * i + 4], [], hidden)
             return entry(labels, hidden)
 
-        from kexian_utils import autodiff
-
         slope = autodiff.gradient(function)
         for x, labels, mask in batches(2):
             values = [ops.convert_to_tensor(v) for v in model.get_weights()]
@@ -90,6 +91,81 @@ def test_networks_of_a_stack_do_not_see_each_other():
         np.testing.assert_allclose(
             ops.convert_to_numpy(together)[1], ops.convert_to_numpy(own)[0], atol=1e-5
         )
+
+
+OPTIMIZERS = {
+    "adam": lambda rate: keras.optimizers.Adam(rate, beta_1=0.5, beta_2=0.9),
+    "momentum": lambda rate: keras.optimizers.SGD(rate, momentum=0.9, nesterov=True),
+    "rmsprop": lambda rate: keras.optimizers.RMSprop(rate),
+    "decayed": lambda rate: keras.optimizers.AdamW(rate, weight_decay=0.1),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_any_optimizer_in_one_compiled_step(name):
+    """Against the optimizer's own eager step; the learning rate changes on the way."""
+    parameters = stacked.he_normal(WIDTHS, rngs(2))
+    step = stacked.StackTrainer(loss, parameters, OPTIMIZERS[name](0.05))
+    optimizer = OPTIMIZERS[name](0.05)
+    variables = [keras.Variable(p) for p in parameters]
+    slope = autodiff.gradient(loss)
+    for i, batch in enumerate(batches(2)):
+        rate = 0.05 / (1 + i)
+        value = step(*batch, learning_rate=rate)
+        optimizer.learning_rate = rate
+        values = [ops.convert_to_tensor(v) for v in variables]
+        assert float(value) == pytest.approx(float(loss(values, *batch)), rel=1e-5)
+        optimizer.apply(slope(values, *batch), variables)
+    for mine, theirs in zip(step.parameters, variables, strict=True):
+        found, wanted = ops.convert_to_numpy(mine), ops.convert_to_numpy(theirs)
+        np.testing.assert_allclose(found, wanted, atol=2e-5)
+
+
+def adam_by_hand(parameters, rate, steps, beta_1=0.9, beta_2=0.999, epsilon=1e-7):
+    """Adam's formula, compiled, with the parameters handed in and out."""
+    evaluate = autodiff.value_and_gradient(loss)
+
+    @autodiff.compiled
+    def step(parameters, first, second, t, rate, *batch):
+        _, slopes = evaluate(list(parameters), *batch)
+        first = [m + (1 - beta_1) * (g - m) for m, g in zip(first, slopes, strict=True)]
+        second = [v + (1 - beta_2) * (g * g - v) for v, g in zip(second, slopes, strict=True)]
+        rate = rate * ops.sqrt(1 - beta_2**t) / (1 - beta_1**t)
+        moved = [
+            p - rate * m / (ops.sqrt(v) + epsilon)
+            for p, m, v in zip(parameters, first, second, strict=True)
+        ]
+        return moved, first, second
+
+    first = [np.zeros_like(p) for p in parameters]
+    second = [np.zeros_like(p) for p in parameters]
+    for t, batch in enumerate(steps, 1):
+        parameters, first, second = step(parameters, first, second, np.float32(t), rate, *batch)
+    return parameters
+
+
+def test_adam_is_its_formula_to_the_bit():
+    if keras.backend.backend() == "jax":
+        pytest.skip("XLA orders the operations of each program as it likes")
+    parameters = stacked.he_normal(WIDTHS, rngs(3))
+    taught, _ = stacked.train(loss, parameters, batches(3, 40), 0.01)
+    for mine, wanted in zip(taught, adam_by_hand(parameters, 0.01, batches(3, 40)), strict=True):
+        np.testing.assert_array_equal(ops.convert_to_numpy(mine), ops.convert_to_numpy(wanted))
+
+
+def test_optimizers_that_would_mix_the_networks():
+    parameters = stacked.he_normal(WIDTHS, rngs())
+    for name in ("clipnorm", "global_clipnorm"):
+        with pytest.raises(ValueError, match=f"must not set {name}"):
+            stacked.StackTrainer(loss, parameters, keras.optimizers.SGD(0.1, **{name: 1.0}))
+    used = keras.optimizers.SGD(0.1)
+    stacked.StackTrainer(loss, parameters, used)
+    with pytest.raises(ValueError, match="optimizer must be a new one"):
+        stacked.StackTrainer(loss, parameters, used)
+    with pytest.raises(ValueError, match="parameters must hold at least one array"):
+        stacked.StackTrainer(loss, [], keras.optimizers.SGD(0.1))
+    with pytest.raises(ValueError, match="optimizer must be a finite number above 0, got -1"):
+        stacked.train(loss, parameters, batches(2), -1)
 
 
 def test_one_input_serves_all_networks():
