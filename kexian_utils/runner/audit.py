@@ -32,12 +32,26 @@ from kexian_utils.runner.execute import (
     with_outputs_of,
     write_notebook,
 )
-from kexian_utils.runner.hygiene import check_notebook
+from kexian_utils.runner.hygiene import check_notebook, rules
 from kexian_utils.runner.mutate import read_mistakes, run_mutations
 from kexian_utils.runner.provisioner import end_kernels
 from kexian_utils.runner.slicing import study_digest
 
 SMOKE_SEED = 1  # not the committed one
+RULES = {
+    "rerun": "A fresh run says what is stored.",
+    "smoke": f"Smoke at seed {SMOKE_SEED} decides every claim, within the budget.",
+    "jax": "Smoke on JAX does so, too.",
+    "mistakes": "Each planted mistake turns its claim red, and no other first.",
+    "cold": "A cold kernel and a forked one say the same in every digit.",
+    "seeds": "Nothing is drawn from the global random state.",
+    "tolerances": "No tolerance is so wide that a number moved by three of them passes.",
+    "hygiene": "The stored notebook is clean.",
+    "planting": "Each decided claim has a planted mistake, or a reason if it is no theorem.",
+    "study": "The record of the study is of the present code.",
+    "rehearsal": "`full` runs on small data with the parameters of the rehearsal.",
+    "refusal": "`full` without a GPU is refused at once.",
+}
 ONE_THREAD = {"KEXIAN_THREADS": "1"}  # so that `full` can be forked, too
 NO_GPU = {"CUDA_VISIBLE_DEVICES": "-1", **ONE_THREAD}
 MUST_BE_PLANTED = ("holds", "refuted")
@@ -327,50 +341,34 @@ def checks(root: Path, catalogue: Catalogue, article: Article, folder: Path) -> 
         executed = runs(setting)
         return claim_problems(article, executed, setting) + budget_problems(article, executed)
 
-    found = [
-        Check("a fresh run says what is stored", lambda: rerun_problems(root, article)),
-        Check(
-            f"smoke, seed {SMOKE_SEED}: every claim is decided, within the budget",
-            lambda: at_another_seed(smoke),
-        ),
-        Check(
-            "each planted mistake turns its claim red, and no other first",
-            lambda: mistake_problems(root, article),
-        ),
-        Check(
-            "a cold kernel and a forked one say the same in every digit",
-            lambda: digit_problems(runs(smoke), runs(smoke, COLD)),
-        ),
-        Check(
-            "nothing is drawn from the global random state",
-            lambda: seed_problems(root, article, folder / "disturbed", runs(smoke)),
-        ),
-        Check(
-            "no tolerance is so wide that a changed number passes",
-            lambda: planted_changes.problems(read_notebook(path)),
-        ),
-        Check(
-            "the stored notebook is clean (the rules of CONTRIBUTING)",
-            lambda: check_notebook(path, catalogue),
-        ),
-        Check(
-            "each decided claim has a planted mistake or a reason why not",
-            lambda: planting_problems(root, article),
-        ),
-    ]
-    if (root / article.study_path).is_file():
-        rule = "the study is of the present code"
-        found.append(Check(rule, lambda: study_problems(root, article)))
     notebook = read_notebook(path)
-    if cells.uses_keras(notebook):
-        rule = f"smoke on JAX, seed {SMOKE_SEED}: every claim is decided, within the budget"
-        found.insert(2, Check(rule, lambda: at_another_seed(on_jax)))
-    if "full" in cells.profiles(notebook):
-        rule = "full is rehearsed on small data"
-        found.append(Check(rule, lambda: rehearsal_problems(root, article, folder / "rehearsal")))
-        rule = "full without a GPU is refused at once"
-        found.append(Check(rule, lambda: refusal_problems(root, article, folder / "refused")))
-    return found
+    found = {
+        "rerun": lambda: rerun_problems(root, article),
+        "smoke": lambda: at_another_seed(smoke),
+        "jax": lambda: at_another_seed(on_jax),
+        "mistakes": lambda: mistake_problems(root, article),
+        "cold": lambda: digit_problems(runs(smoke), runs(smoke, COLD)),
+        "seeds": lambda: seed_problems(root, article, folder / "disturbed", runs(smoke)),
+        "tolerances": lambda: planted_changes.problems(notebook),
+        "hygiene": lambda: check_notebook(path, catalogue),
+        "planting": lambda: planting_problems(root, article),
+        "study": lambda: study_problems(root, article),
+        "rehearsal": lambda: rehearsal_problems(root, article, folder / "rehearsal"),
+        "refusal": lambda: refusal_problems(root, article, folder / "refused"),
+    }
+    if not cells.uses_keras(notebook):
+        del found["jax"]
+    if not (root / article.study_path).is_file():
+        del found["study"]
+    if "full" not in cells.profiles(notebook):
+        del found["rehearsal"], found["refusal"]
+    return [Check(RULES[name], problems) for name, problems in found.items()]
+
+
+def rules_markdown() -> str:
+    """All rules for a chapter as a list, for those who write one."""
+    listed = [rule for name, rule in RULES.items() if name != "hygiene"] + rules()
+    return "\n".join(f"- {rule}" for rule in listed)
 
 
 def run_checks(wanted: list[Check], jobs: int) -> Iterator[Finding]:

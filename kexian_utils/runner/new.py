@@ -209,6 +209,25 @@ _REFERENCES = re.compile(
 )
 
 
+_RULES = re.compile(r"(?<=<!-- rules -->\n).*?(?=<!-- /rules -->)", re.DOTALL)
+
+
+def refresh_contributing(root: Path) -> bool:
+    """Write the list of rules for chapters into CONTRIBUTING.md, between its marks.
+
+    Returns:
+        Whether anything changed.
+    """
+    from kexian_utils.runner.audit import rules_markdown
+
+    path = root / "CONTRIBUTING.md"
+    before = path.read_text(encoding="utf-8") if path.is_file() else ""
+    after = _RULES.sub(lambda _: rules_markdown() + "\n", before)
+    if after != before:
+        write_text(path, after)
+    return after != before
+
+
 def refresh_notebook(root: Path, path: Path) -> bool:
     """Rewrite the generated places of a notebook: its reference list and its Colab cell.
 
