@@ -126,7 +126,10 @@ def skeleton(article: Article, address: str, branch: str) -> nbformat.NotebookNo
         _code("exp.headline()"),
         _markdown("## The question\n\nTODO"),
         _markdown("## Derivation\n\nTODO: every step; each important equation has a check below."),
-        _markdown("## Experiments\n\nTODO"),
+        _markdown(
+            '## Experiments\n\nTODO. Randomness has a name each: `exp.rng("data")` for NumPy, '
+            '`seed=exp.keras_seed("weights", k)` for Keras and scikit-learn.'
+        ),
         *claims,
         _markdown(
             "## At full size\n\nTODO: what the profile `full` adds on a GPU and the real data, and "
