@@ -208,9 +208,11 @@ def new(root: Root, id: str) -> None:
 @names_argument()
 @click.pass_obj
 def refresh(root: Root, names: tuple[str, ...]) -> None:
-    """Rewrite what the project generates in notebooks: references and the Colab cell."""
-    from kexian_utils.runner.skeleton import refresh_notebook
+    """Rewrite what is generated: references, the Colab cell, the rules in CONTRIBUTING.md."""
+    from kexian_utils.runner.skeleton import refresh_contributing, refresh_notebook
 
+    if refresh_contributing(root.path):
+        click.echo("CONTRIBUTING.md: refreshed")
     for article in select(root, names):
         changed = refresh_notebook(root.path, root.path / article.path)
         click.echo(f"{article.path}: {'refreshed' if changed else 'up to date'}")

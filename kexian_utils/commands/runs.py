@@ -188,12 +188,43 @@ def _compared(
     return stored, fresh, compare_notebooks(stored, fresh)
 
 
+def _check_everything(root: Root, articles: Sequence[Article], jobs: int | None) -> None:
+    import tempfile
+    import time
+
+    from kexian_utils.runner.checks import audit
+    from kexian_utils.runner.execution import pool
+
+    count, started = 0, time.perf_counter()
+    for article in articles:
+        click.echo(f"{article.id} {article.slug}")
+        with tempfile.TemporaryDirectory(prefix="kexian-check-") as folder:
+            wanted = audit.checks(root.path, root.catalogue, article, Path(folder))
+            for finding in audit.run_checks(wanted, jobs or pool.default_jobs()):
+                word = "FAILED" if finding.problems else "ok"
+                click.echo(f"  {word:<6} {finding.seconds:6.1f} s  {finding.rule}")
+                for problem in finding.problems:
+                    click.echo(f"         - {problem}")
+                count += len(finding.problems)
+    words = f"{count} problems" if count else "nothing is wrong"
+    click.echo(f"{words} ({time.perf_counter() - started:.0f} s).")
+    if count:
+        sys.exit(FOUND)
+
+
 @click.command()
 @names_argument()
 @_jobs
 @_no_cache
 @_scheduler
 @_times
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="All that the tests ask of these chapters, besides the comparison: hygiene, smoke on both "
+    "backends at another seed, planted mistakes, tolerances, `full` refused and rehearsed, seeds.",
+)
 @click.option(
     "--against",
     metavar="DIR",
@@ -208,6 +239,7 @@ def _compared(
 def check(
     root: Root,
     names: tuple[str, ...],
+    everything: bool,
     against: Path | None,
     profile: str,
     seed: int,
@@ -223,11 +255,15 @@ def check(
     \b
     Examples:
       kexian check all
+      kexian check 6992 --all
       kexian check all --profile smoke --against _build/runs/smoke-s0-tensorflow --no-cache
     """
     _no_times_elsewhere(times, options)
     from kexian_utils.runner.execution.execute import COMMITTED
 
+    if everything:
+        _check_everything(root, select(root, names), options["jobs"])
+        return
     setting = COMMITTED
     if against is not None:
         setting = _setting(profile, seed, backend)

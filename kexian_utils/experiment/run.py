@@ -130,6 +130,10 @@ class Experiment:
         words = [zlib.crc32(str(name).encode()) for name in names]
         return int(np.random.SeedSequence([self.seed, *words]).generate_state(1)[0])
 
+    def keras_seed(self, *names: str | int) -> int:
+        """As `seed_for`, but from 0 to 999,999: not every component of Keras takes 32 bits."""
+        return self.seed_for(*names) % 10**6
+
     def rng(self, *names: str | int) -> np.random.Generator:
         """A NumPy generator of its own for the purpose named by `names`."""
         return np.random.default_rng(self.seed_for(*names))

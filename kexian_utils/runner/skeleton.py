@@ -126,7 +126,10 @@ def skeleton(article: Article, address: str, branch: str) -> nbformat.NotebookNo
         _code("exp.headline()"),
         _markdown("## The question\n\nTODO"),
         _markdown("## Derivation\n\nTODO: every step; each important equation has a check below."),
-        _markdown("## Experiments\n\nTODO"),
+        _markdown(
+            '## Experiments\n\nTODO. Randomness has a name each: `exp.rng("data")` for NumPy, '
+            '`seed=exp.keras_seed("weights", k)` for Keras and scikit-learn.'
+        ),
         *claims,
         _markdown(
             "## At full size\n\nTODO: what the profile `full` adds on a GPU and the real data, and "
@@ -207,6 +210,25 @@ def write_chapter(root: Path, article: Article) -> list[str]:
 _REFERENCES = re.compile(
     r"<!-- references: (?P<keys>[^>]*?) -->\n.*?(?=<!-- /references -->)", re.DOTALL
 )
+
+
+_RULES = re.compile(r"(?<=<!-- rules -->\n).*?(?=<!-- /rules -->)", re.DOTALL)
+
+
+def refresh_contributing(root: Path) -> bool:
+    """Write the list of rules for chapters into CONTRIBUTING.md, between its marks.
+
+    Returns:
+        Whether anything changed.
+    """
+    from kexian_utils.runner.checks.audit import rules_markdown
+
+    path = root / "CONTRIBUTING.md"
+    before = path.read_text(encoding="utf-8") if path.is_file() else ""
+    after = _RULES.sub(lambda _: rules_markdown() + "\n", before)
+    if after != before:
+        write_text(path, after)
+    return after != before
 
 
 def refresh_notebook(root: Path, path: Path) -> bool:

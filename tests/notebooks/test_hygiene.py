@@ -201,6 +201,12 @@ FAULTS = {
         "tag (1) is used 2 times",
     ),
     "dangling reference": (append_text("By (7) this holds."), "refers to (7)"),
+    "dangling primed reference": (append_text("By (1') this holds."), "refers to (1')"),
+    "dangling reference among others": (
+        append_text("By (1), and (2) with it, this holds."),
+        "refers to (2)",
+    ),
+    "dangling primed claim": (record("bound", CLAIM, equation="(1′)"), "C1 stands on (1')"),
     "dangling claim": (record("bound", CLAIM, equation="(1), (4)"), "C1 stands on (4)"),
     "open solution": (append_text("**Solution.** Expand."), "a solution that is not folded"),
     "no solution": (
@@ -303,6 +309,9 @@ def test_no_false_alarm_on_what_is_allowed(chapter, tmp_path):
     fixtures.cell(chapter, "derivation").source += (
         "\n\n```python\nx = '{cite}`a`'\n```\n\n"
         r"Code `\mathbb{E}` and a link [f(2)](https://example.org/tmp/x), $f(3)$ and (see 4)."
+        " There are two reasons: (1) it is short, (2) it is plain, and (3) it is right; of "
+        "twelve (12) cases and 11 (11) more.\n\nBy (3') and (3′)."
+        "\n\n$$\\begin{equation*} a = c \\tag{3'}\\end{equation*}$$"
         "\n\n$$\\begin{equation*}\\begin{aligned} a &= b \\cr c &= d \\end{aligned}\\tag{2}"
         "\\end{equation*}$$\n\n"
         "$$\\begin{equation*}\\begin{pmatrix} 1 \\cr 2 \\end{pmatrix} \\tag{3}"

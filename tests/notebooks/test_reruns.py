@@ -18,13 +18,12 @@ from project_notebooks import (
     turns,
 )
 
-from kexian_utils.catalogue import PROFILES
 from kexian_utils.errors import KexianError
-from kexian_utils.experiment.claims import VERDICTS
 from kexian_utils.experiment.records import outputs, read_study
-from kexian_utils.mime import CLAIM_MIME, RUN_MIME
+from kexian_utils.mime import CLAIM_MIME
+from kexian_utils.runner.checks import audit
 from kexian_utils.runner.checks.compare import compare_notebooks, render_differences
-from kexian_utils.runner.execution import budgets, cells
+from kexian_utils.runner.execution import cells
 from kexian_utils.runner.execution.execute import (
     COMMITTED,
     Setting,
@@ -33,7 +32,6 @@ from kexian_utils.runner.execution.execute import (
     run_notebook,
 )
 from kexian_utils.runner.execution.provisioner import KERNEL, forks
-from kexian_utils.runner.execution.slicing import study_digest
 
 BACKENDS = ("tensorflow", pytest.param("jax", marks=pytest.mark.jax))
 TURNS = [(article, rotation()) for article in CHAPTERS] if WEEKLY else turns(CHAPTERS)
@@ -78,17 +76,7 @@ def only_once_without_keras(article, backend):
 
 
 def check_claims(article, notebook, setting):
-    """Every claim of the catalogue is decided, quoted, or not run for want of a larger profile."""
-    backend = setting.backend if uses_keras(article) else "none"
-    records = {record["claim"]: record for _, record in outputs(notebook, CLAIM_MIME)}
-    assert sorted(records) == sorted(article.claims)
-    for claim, record in records.items():
-        ran = (record["profile"], record["seed"], record["backend"])
-        assert ran == (setting.profile, setting.seed, backend)
-        assert record["verdict"] in VERDICTS
-        decided = PROFILES.index(setting.profile) >= PROFILES.index(record["needs"])
-        assert (record["verdict"] != "not run") == decided, claim
-    assert [record["phase"] for _, record in outputs(notebook, RUN_MIME)] == ["start", "finish"]
+    assert audit.claim_problems(article, notebook, setting) == []
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -113,26 +101,10 @@ def test_default_at_another_seed(run, article, backend):
 def test_smoke_keeps_its_budget(run, article, backend):
     only_once_without_keras(article, backend)
     fresh = run(ROOT / article.path, Setting("smoke", SMOKE_SEED, backend))
-    finished = [record for _, record in outputs(fresh, RUN_MIME)][-1]
-    too_long = budgets.exceeded(article, finished)
-    assert too_long is None, too_long
+    assert audit.budget_problems(article, fresh) == []
 
 
 # ---------------------------------------------------------------------- forked and cold kernels
-
-
-def shown(notebook):
-    """All outputs, to the last digit, but for records of the run and cells that may differ."""
-    found = []
-    for cell in notebook.cells:
-        free = "nbval-ignore-output" in cell.metadata.get("tags", ())
-        if cell.cell_type == "code" and not free:
-            found += [
-                (cell.id, output)
-                for output in cell.outputs
-                if RUN_MIME not in output.get("data", {})
-            ]
-    return found
 
 
 @pytest.mark.parametrize("article", [pytest.param(a, id=a.id) for a in ROTATING])
@@ -143,8 +115,17 @@ def test_a_cold_kernel_says_the_same_in_every_digit(run, article, tmp_path, monk
     monkeypatch.setenv("KEXIAN_FORK", "0")
     assert not forks()
     cold = read_notebook(run_notebook(path, tmp_path / path.name, setting).path)
-    assert len(shown(cold)) > 5
-    assert shown(cold) == shown(forked)
+    assert audit.digit_problems(forked, cold) == []
+
+
+def test_a_digit_that_differs_is_named(chapter):
+    other = copy.deepcopy(chapter)
+    assert audit.digit_problems(chapter, other) == []
+    fixtures.cell(other, "measure").outputs[0].text += "1"
+    assert "cell measure" in audit.digit_problems(chapter, other)[0]
+    del fixtures.cell(other, "measure").outputs[0]
+    assert audit.digit_problems(chapter, other)
+    assert "no chapter" in audit.digit_problems(fixtures.build(), fixtures.build())[0]
 
 
 # ------------------------------------------------------------------------------------ the study
@@ -154,11 +135,7 @@ STUDIES = [param for param in ARTICLES if (ROOT / param.values[0].study_path).is
 
 @pytest.mark.parametrize("article", STUDIES)
 def test_study_record_is_of_the_present_code(article):
-    record = read_study(ROOT / article.study_path)
-    present = study_digest(read_notebook(ROOT / article.path))
-    assert record["code"] == present, (
-        f"run `kexian run {article.id} --profile study --record`, then `kexian accept {article.id}`"
-    )
+    assert audit.study_problems(ROOT, article) == []
 
 
 @weekly
@@ -180,73 +157,27 @@ def test_study_decides_as_recorded(run, article):
 @pytest.mark.slow
 @pytest.mark.parametrize("article", SOME)
 def test_full_is_rehearsed_on_generated_data(article, tmp_path):
-    assert article.rehearsal, "[rehearsal] must say how `full` runs without a GPU"
-    path = ROOT / article.path
     try:
-        result = run_notebook(
-            path,
-            tmp_path / path.name,
-            Setting("full"),
-            parameters=article.rehearsal,
-            variables={"KEXIAN_THREADS": "1"},  # a fork will do
-        )
+        found = audit.rehearsal_problems(ROOT, article, tmp_path)
     except KexianError as error:
         pytest.fail(str(error), pytrace=False)
-    check_claims(article, read_notebook(result.path), Setting("full"))
+    assert found == []
 
 
-# A chapter without Keras has nothing that a GPU could run.
-WITH_KERAS = [param for param in ARTICLES if uses_keras(param.values[0])]
-
-
-@pytest.mark.parametrize("article", WITH_KERAS)
+@pytest.mark.parametrize("article", ARTICLES)
 def test_full_without_a_gpu_is_refused_at_once(article, tmp_path):
-    path = ROOT / article.path
-    hidden = {"CUDA_VISIBLE_DEVICES": "-1", "KEXIAN_THREADS": "1"}  # a fork will do
-    with pytest.raises(KexianError, match="needs a GPU, and the tensorflow backend sees none"):
-        run_notebook(path, tmp_path / path.name, Setting("full"), variables=hidden)
-    kept = read_notebook(tmp_path / f"{path.stem}.failed.ipynb")
-    assert [record["phase"] for _, record in outputs(kept, RUN_MIME)] == ["start"]
+    if not uses_keras(article):
+        pytest.skip("a chapter without Keras has nothing that a GPU could run")
+    assert audit.refusal_problems(ROOT, article, tmp_path) == []
 
 
 # ---------------------------------------------------------------------------------- seed audit
 
-DISTURB = """
-import random as _random, numpy as _numpy
-_random.seed({n}); _numpy.random.seed({n}); _random.random(); _numpy.random.random({n})
-"""
-DISTURB_KERAS = """
-import sys as _sys
-if "keras" in _sys.modules: _sys.modules["keras"].utils.set_random_seed({n})
-"""
-IMPORT_KERAS = "import os as _os\n_os.environ['OMP_NUM_THREADS'] = '1'\nimport keras as _keras\n"
-
-
-def disturbed(notebook, *, keras):
-    """A copy with cells before the first and after each code cell that disturb global state."""
-    result = copy.deepcopy(notebook)
-    result.cells = []
-    number = 1000
-    for cell in notebook.cells:
-        result.cells.append(copy.deepcopy(cell))
-        if cell.cell_type != "code":
-            continue
-        first = "parameters" in cell.metadata.get("tags", ())
-        source = (IMPORT_KERAS if keras and first else "") + DISTURB + DISTURB_KERAS
-        number += 1
-        extra = nbformat.v4.new_code_cell(source.format(n=number), id=f"disturb-{number}")
-        extra.metadata["tags"] = ["kexian-injected"]
-        result.cells.append(extra)
-    return result
-
 
 @pytest.mark.parametrize("article", SOME)
 def test_disturbed_global_random_state_changes_nothing(run, article, tmp_path):
-    setting = Setting("smoke", SMOKE_SEED)
-    notebook = read_notebook(ROOT / article.path)
-    path = tmp_path / article.path.name
-    nbformat.write(disturbed(notebook, keras=uses_keras(article)), path)
-    fail_on(compare_notebooks(run(ROOT / article.path, setting), run(path, setting)))
+    undisturbed = run(ROOT / article.path, Setting("smoke", SMOKE_SEED))
+    assert audit.seed_problems(ROOT, article, tmp_path, undisturbed) == []
 
 
 def test_seed_audit_finds_unseeded_randomness(run, tmp_path):
@@ -254,7 +185,7 @@ def test_seed_audit_finds_unseeded_randomness(run, tmp_path):
     fixtures.cell(notebook, "result").source = "np.random.random()"
     fixtures.cell(notebook, "measure").source += "\nimport random; print(random.random())"
     plain = fixtures.make_root(tmp_path / "plain", notebook)
-    other = fixtures.make_root(tmp_path / "other", disturbed(notebook, keras=False))
+    other = fixtures.make_root(tmp_path / "other", audit.disturbed(notebook))
     found = compare_notebooks(run(plain, COMMITTED), run(other, COMMITTED))
     assert [difference.cell_id for difference in found] == ["measure", "result"]
 

@@ -314,6 +314,9 @@ def test_randomness_derives_from_seed_and_name():
         == 4
     )
     np.random.seed(123)  # noqa: NPY002
+    assert a.keras_seed("init", 1) == a.seed_for("init", 1) % 10**6
+    assert len({a.keras_seed("init", k) for k in range(300)}) > 290
+    assert all(0 <= a.keras_seed("init", k) < 10**6 for k in range(300))
     assert a.rng("x").normal() == experiment.start(ARTICLE, keras=False).rng("x").normal()
 
 

@@ -46,7 +46,12 @@ _INLINE = re.compile(r"(?<![\\$])\$(?!\$)[^$\n]+?(?<!\\)\$")
 _ENVIRONMENT = re.compile(r"\\begin\{([a-z]+\*?)\}.*?\\end\{\1\}", re.DOTALL)
 _STARRED = re.compile(r"\s*\\begin\{equation\*\}.*\\end\{equation\*\}\s*", re.DOTALL)
 _TAG = re.compile(r"\\tag\*?\{([^}]*)\}")
-_NUMBERED = re.compile(r"(?<![\w)\]\\])\((\d{1,2}[a-z]?)\)(?!\w)")
+_NUMBERED = re.compile(r"(?<![\w)\]\\])\((\d{1,2}[a-z]?['′’]?)\)(?!\w)")
+_COUNTED = re.compile(
+    r"(?:\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|\w+ty))"
+    r"\s\((\d{1,2})\)",
+    re.IGNORECASE,
+)
 _PHRASE = re.compile(
     r"\b(?:it can be (?:easily )?shown|one can (?:easily )?show"
     r"|(?:easy|trivial|straightforward) to (?:see|show|verify|check)|easily (?:seen|shown|verified)"
@@ -132,6 +137,7 @@ def check_notebook(path: Path, catalogue: Catalogue) -> list[str]:
 
 
 def _counts(subject: _Subject) -> Iterator[str]:
+    """The stored run is one run from the top: execution counts 1, 2, 3, ..., and no empty cell."""
     expected = 0
     for index, cell in subject.cells("code"):
         if not cell.source.strip():
@@ -148,6 +154,7 @@ def _counts(subject: _Subject) -> Iterator[str]:
 
 
 def _errors(subject: _Subject) -> Iterator[str]:
+    """No output holds an exception or anything on stderr."""
     for index, _, output in subject.outputs():
         if output.output_type == "error":
             yield (
@@ -175,6 +182,7 @@ def _strings(value: Any, key: str = "") -> Iterator[str]:
 
 
 def _machine_paths(subject: _Subject) -> Iterator[str]:
+    """No output holds a path of somebody's machine; no metadata of papermill."""
     here = {str(subject.root), sys.prefix, str(Path.home())} - {"/", "/usr", "/root"}
     for index, _, output in subject.outputs():
         for text in _strings(output):
@@ -191,6 +199,7 @@ def _machine_paths(subject: _Subject) -> Iterator[str]:
 
 
 def _setting(subject: _Subject) -> Iterator[str]:
+    """The stored outputs are of profile `default`, seed 0, TensorFlow, with start and finish."""
     runs = [record for _, record in outputs(subject.notebook, RUN_MIME)]
     phases = [record["phase"] for record in runs]
     if phases != ["start", "finish"]:
@@ -212,6 +221,7 @@ def _setting(subject: _Subject) -> Iterator[str]:
 
 
 def _size(subject: _Subject) -> Iterator[str]:
+    """The notebook has at most 2 MB."""
     size = subject.path.stat().st_size
     if size > MAX_BYTES:
         yield (
@@ -224,6 +234,7 @@ def _size(subject: _Subject) -> Iterator[str]:
 
 
 def _lengths(subject: _Subject) -> Iterator[str]:
+    """A code cell has at most 45 lines."""
     for index, cell in subject.cells("code"):
         lines = len(cell.source.splitlines())
         if lines > MAX_LINES:
@@ -234,6 +245,7 @@ def _lengths(subject: _Subject) -> Iterator[str]:
 
 
 def _parameters(subject: _Subject) -> Iterator[str]:
+    """One cell tagged `parameters` sets `profile = "default"` and `seed = 0`, as literals."""
     try:
         declared = declared_parameters(subject.notebook, subject.path.name)
     except KexianError as error:
@@ -247,6 +259,7 @@ def _parameters(subject: _Subject) -> Iterator[str]:
 
 
 def _colab(subject: _Subject) -> Iterator[str]:
+    """One cell tagged `colab-install` stands before the first import of `kexian_utils`."""
     code = [cell for _, cell in subject.cells("code")]
     found = [k for k, cell in enumerate(code) if cells.COLAB_TAG in cell.metadata.get("tags", ())]
     ours = [
@@ -265,6 +278,7 @@ def _colab(subject: _Subject) -> Iterator[str]:
 
 
 def _full_size(subject: _Subject) -> Iterator[str]:
+    """A chapter with the profile `full` has a section "At full size" and a `[rehearsal]`."""
     try:
         has_full = "full" in cells.profiles(subject.notebook)
     except SyntaxError as error:
@@ -283,6 +297,7 @@ def _full_size(subject: _Subject) -> Iterator[str]:
 
 
 def _exemptions(subject: _Subject) -> Iterator[str]:
+    """A cell that is exempt from comparison or has its own tolerance says why, and counts."""
     found: Counter[str] = Counter()
     for index, cell in subject.cells("code"):
         tags = set(cell.metadata.get("tags", ()))
@@ -318,6 +333,7 @@ def _exemptions(subject: _Subject) -> Iterator[str]:
 
 
 def _claims(subject: _Subject) -> Iterator[str]:
+    """Each claim of the descriptor is decided once, and none is stored as missed."""
     records = [(index, record) for index, record in outputs(subject.notebook, CLAIM_MIME)]
     decided = Counter(record["claim"] for _, record in records)
     missing = [claim for claim in subject.article.claims if claim not in decided]
@@ -343,6 +359,9 @@ def _claims(subject: _Subject) -> Iterator[str]:
 
 
 def _figures(subject: _Subject) -> Iterator[str]:
+    """Each picture has an alternative text of its own, 20 characters or more; one is the headline
+    picture.
+    """
     seen: dict[str, int] = {}
     headlines = 0
     for index, _, output in subject.outputs():
@@ -379,6 +398,7 @@ def _figures(subject: _Subject) -> Iterator[str]:
 
 
 def _headline(subject: _Subject) -> Iterator[str]:
+    """`exp.headline()` reserves the place of the measured sentence, and the run fills it."""
     texts = [record.get("text") for _, record in outputs(subject.notebook, HEADLINE_MIME)]
     if not texts:
         yield "no measured headline; call exp.headline() after the set-up cell and fill it later."
@@ -408,6 +428,7 @@ def raw_markup(text: str) -> str | None:
 
 
 def _roles(subject: _Subject) -> Iterator[str]:
+    r"""No MyST role, directive or target: CommonMark, `\tag{n}` with "(n)", ordinary links."""
     for index, text in subject.prose():
         if found := raw_markup(text):
             yield (
@@ -416,7 +437,23 @@ def _roles(subject: _Subject) -> Iterator[str]:
             )
 
 
+def _equation_numbers(text: str, listed: bool = True) -> list[str]:
+    """The numbers in "(7)" and "(4')" that refer to equations.
+
+    Those of a list in running text, "(1) first, (2) second", and of a count, "twelve (12)", do not.
+    """
+    text = _COUNTED.sub(" ", text)
+    found = [number.replace("′", "'").replace("’", "'") for number in _NUMBERED.findall(text)]
+    points = re.findall(r"(?:^|[:;,.]\s+|\b(?:and|or)\s+)\((\d{1,2})\)\s+\w", text, re.MULTILINE)
+    if listed and len(points) > 1 and points == [str(k + 1) for k in range(len(points))]:
+        found = [number for number in found if number not in points]
+    return list(dict.fromkeys(found))
+
+
 def _equations(subject: _Subject) -> Iterator[str]:
+    r"""Displays are `$$\begin{equation*}…\end{equation*}$$`, lines end in `\cr`; each tag stands
+    once, and each "(n)" in prose or in a claim has its tag.
+    """
     tags: Counter[str] = Counter()
     for index, cell in subject.cells("markdown"):
         text = _without_code(cell.source)
@@ -444,14 +481,14 @@ def _equations(subject: _Subject) -> Iterator[str]:
             yield f"equation tag ({tag}) is used {count} times; number each equation once."
     for index, text in subject.prose():
         plain = re.sub(r"\]\([^)]*\)", "] ", _without_math(text))
-        for number in dict.fromkeys(_NUMBERED.findall(plain)):
+        for number in _equation_numbers(plain):
             if number not in tags:
                 yield (
                     f"{subject.where(index)}: refers to ({number}), but no equation has that "
                     "tag; correct the number or add the tag."
                 )
     for index, record in outputs(subject.notebook, CLAIM_MIME):
-        for number in _NUMBERED.findall(record.get("equation") or ""):
+        for number in _equation_numbers(record.get("equation") or "", listed=False):
             if number not in tags:
                 yield (
                     f"{subject.where(index)}: {record['claim']} stands on ({number}), but no "
@@ -460,6 +497,7 @@ def _equations(subject: _Subject) -> Iterator[str]:
 
 
 def _solutions(subject: _Subject) -> Iterator[str]:
+    """A section Exercises; solutions fold in `<details>` with `<summary>` and a blank line."""
     headings = "\n".join(cell.source for _, cell in subject.cells("markdown"))
     if not re.search(r"^#+\s+(?:\d+\.\s+)?Exercises\b", headings, re.MULTILINE):
         yield "no section Exercises; add two or three exercises with solutions."
@@ -485,6 +523,7 @@ def _solutions(subject: _Subject) -> Iterator[str]:
 
 
 def _byline(subject: _Subject) -> Iterator[str]:
+    """The first cell begins with the title, links the article and names it in Chinese."""
     first = next((cell.source for _, cell in subject.cells("markdown")), "")
     if not first.startswith("# "):
         yield "the first Markdown cell must begin with the title, '# …'."
@@ -498,12 +537,14 @@ def _byline(subject: _Subject) -> Iterator[str]:
 
 
 def _phrases(subject: _Subject) -> Iterator[str]:
+    """No "it can be shown", "easy to see", "left to the reader": show it."""
     for index, text in subject.prose():
         if match := _PHRASE.search(" ".join(text.split())):
             yield f"{subject.where(index)}: “{match.group()}”; show it instead."
 
 
 def _references(subject: _Subject) -> Iterator[str]:
+    """A section References holds what `kexian refresh` makes from `book/references.bib`."""
     text = "\n\n".join(cell.source for _, cell in subject.cells("markdown"))
     if not re.search(r"^#+\s+(?:\d+\.\s+)?References\b", text, re.MULTILINE):
         yield (
@@ -548,3 +589,8 @@ RULES = (
     _phrases,
     _references,
 )
+
+
+def rules() -> list[str]:
+    """The rules, a sentence each, for those who write a chapter."""
+    return [" ".join((rule.__doc__ or "").split()) for rule in RULES]

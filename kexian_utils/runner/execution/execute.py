@@ -184,6 +184,7 @@ def run_notebook(
     timeout: float | None = None,
     progress: bool = False,
     variables: dict[str, str] | None = None,
+    folder: Path | None = None,
 ) -> RunResult:
     """Execute one notebook and move the executed copy to `output` when it is complete.
 
@@ -196,6 +197,7 @@ def run_notebook(
         timeout: seconds that one cell may take; default by profile.
         progress: show a progress bar over the cells.
         variables: further environment variables of the kernel.
+        folder: the kernel's current folder; default: that of the notebook.
 
     Raises:
         KexianError: bad input, a failing cell, a dead or hanging kernel, a full disk.
@@ -230,7 +232,7 @@ def run_notebook(
             kernel_name=kernel_name(),
             language="python",
             # Not papermill's `cwd`, which moves the whole process: others may run beside.
-            resources={"metadata": {"path": str(path.parent)}},
+            resources={"metadata": {"path": str(folder or path.parent)}},
             progress_bar={"desc": path.stem, "leave": False, "unit": "cell"} if progress else False,
             execution_timeout=timeout,
             env=_kernel_environment(setting, variables or {}),
