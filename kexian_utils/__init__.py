@@ -4,4 +4,4 @@ Importing this package imports no framework: `kexian_utils.experiment.start` fix
 seeds and the backend first, and only then brings in Keras.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
