@@ -10,8 +10,9 @@ import base64
 import html
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -151,35 +152,35 @@ def raw_html(text: str) -> str:
     return f"{fence}{{raw}} html\n{text}\n{fence}"
 
 
-def chip(verdict: str, suffix: str = "") -> str:
-    """A verdict in words on a coloured ground."""
-    words = html.escape(f"{verdict}{suffix}")
-    return f'<span class="kexian-verdict {verdict_class(verdict)}">{words}</span>'
+def page_html(template: str, **values: Any) -> str:
+    """A template of this package, filled in; what is not HTML already is escaped."""
+    return raw_html(_environment().get_template(template).render(**values).strip())
 
 
-def verdict_chips(record: ClaimRecord) -> str:
-    """The verdict of the run and, where there is one, that of the dated study."""
-    study = record.study
-    if study is None:
-        return chip(record.verdict)
-    return f"{chip(record.verdict, ' here')} {chip(study.verdict, f' in the study of {study.day}')}"
+@cache
+def _environment() -> Any:
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("kexian_utils.runner.pages"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {
+        "inline": lambda text: Markup(inline_html(text)),
+        "verdict_class": verdict_class,
+        "claim_anchor": claim_anchor,
+    }
+    return environment
 
 
-def facts_html(record: ClaimRecord) -> str:
-    """What was measured and what was required, one line for each number."""
-    lines = []
-    for fact in record.facts:
-        label = f"<span>{html.escape(fact.name)}:</span> " if fact.name else ""
-        required = (
-            f" <span>(required: {html.escape(fact.required)})</span>" if fact.required else ""
-        )
-        lines.append(f"<li>{label}{html.escape(fact.text)}{required}</li>")
-    return f'<ul class="kexian-facts">{"".join(lines)}</ul>' if lines else "–"
-
-
-def _title(article: Article) -> str:
-    star = " ★" if article.pillar else ""
-    return f"{article.title}{star}"
+def _counts(chapter: Chapter) -> list[tuple[str, int]]:
+    """How many claims have each verdict, in the usual order; the study's where it decided."""
+    counts = Counter(record.verdicts[-1] for record in chapter.claims)
+    return [(verdict, counts[verdict]) for verdict in VERDICTS if counts[verdict]]
 
 
 # -- part openers ---------------------------------------------------------------------------------
@@ -187,48 +188,21 @@ def _title(article: Article) -> str:
 
 def part_list(book: Book, part: str) -> str:
     """The articles of a part: finished ones linked, the others named as still to come."""
-    lines = []
+    rows = []
     for article in book.catalogue.select(part):
         chapter = book.chapter(article)
-        original = (
-            f'<a href="{article.url}" hreflang="zh">{html.escape(article.title_zh)}</a>, '
-            f'<time datetime="{article.date}">{article.date}</time>'
-        )
-        title = html.escape(_title(article))
-        if chapter:
-            counts = Counter(record.verdicts[-1] for record in chapter.claims)
-            chips = " ".join(chip(v, f" {counts[v]}") for v in VERDICTS if counts[v])
-            headline = inline_html(chapter.headline)
-            lines.append(
-                '<li class="kexian-ready">'
-                f'<p class="kexian-entry"><a href="../{chapter.page}.html">{title}</a></p>'
-                f"<p>{headline}</p>"
-                f'<p class="kexian-entry-facts">Claims: {chips}</p>'
-                f'<p class="kexian-entry-facts">Original: {original}</p></li>'
-            )
-        else:
-            number = len(article.claims)
-            claims = f"{number} claims to decide" if number else "claims to be listed"
-            lines.append(
-                '<li class="kexian-to-come">'
-                f'<p class="kexian-entry">{title} <span class="kexian-soon">to come</span></p>'
-                f'<p class="kexian-entry-facts">Original: {original} · {claims}</p></li>'
-            )
-    return raw_html('<ol class="kexian-chapters">\n' + "\n".join(lines) + "\n</ol>")
+        rows.append((article, chapter, _counts(chapter) if chapter else []))
+    return page_html("part.html", rows=rows)
 
 
 def contents(book: Book, _: str) -> str:
     """The nine parts with the number of finished chapters."""
-    lines = []
+    rows = []
     for part in book.catalogue.parts:
         articles = book.catalogue.select(part.id)
         ready = sum(book.chapter(article) is not None for article in articles)
-        lines.append(
-            f'<li><a href="parts/{part.id}.html">{html.escape(part.title)}</a> '
-            f"<span>{html.escape(part.title_zh)}</span>"
-            f"<small>{ready} of {len(articles)} chapters finished</small></li>"
-        )
-    return raw_html('<ul class="kexian-parts">\n' + "\n".join(lines) + "\n</ul>")
+        rows.append((part, ready, len(articles)))
+    return page_html("contents.html", rows=rows)
 
 
 def finished(book: Book, _: str) -> str:
@@ -274,16 +248,8 @@ def gallery(book: Book, _: str) -> str:
         if book.pictures is not None:
             book.pictures.mkdir(parents=True, exist_ok=True)
             (book.pictures / name).write_bytes(small or picture)
-        title = html.escape(chapter.article.title)
-        cards.append(
-            '<li class="kexian-card">'
-            f'<a href="{chapter.page}.html"><img loading="lazy" src="_static/gallery/{name}" '
-            f'alt="{html.escape(alt)}"><span class="kexian-card-title">{title}</span></a>'
-            f"<p>{inline_html(chapter.headline)}</p></li>"
-        )
-    if not cards:
-        return "No chapter is finished yet."
-    return raw_html('<ul class="kexian-gallery">\n' + "\n".join(cards) + "\n</ul>")
+        cards.append((chapter, name, alt))
+    return page_html("gallery.html", cards=cards) if cards else "No chapter is finished yet."
 
 
 # -- ledger ---------------------------------------------------------------------------------------
@@ -291,75 +257,17 @@ def gallery(book: Book, _: str) -> str:
 
 def ledger(book: Book, _: str) -> str:
     """Every recorded claim as one table, with the controls that filter it."""
-    rows, chapters = [], {}
-    for chapter in book.chapters:
-        article = chapter.article
-        for record in chapter.claims:
-            rows.append(_ledger_row(chapter, record))
-            chapters[article.id] = article.title
+    claims = [(chapter, claim) for chapter in book.chapters for claim in chapter.claims]
     to_come = [a for a in book.catalogue.articles if book.chapter(a) is None]
-    claims_to_come = sum(len(article.claims) for article in to_come)
-    note = (
-        f"<p>{claims_to_come} more claims belong to the {len(to_come)} chapters still to come. "
-        "They are not shown, because nothing has been measured for them.</p>"
+    return page_html(
+        "ledger.html",
+        claims=claims,
+        chapters={chapter.article.id: chapter.article.title for chapter, _ in claims}.items(),
+        kinds=[(kind, kind) for kind in KINDS],
+        verdicts=[(verdict, verdict) for verdict in VERDICTS],
+        claims_to_come=sum(len(article.claims) for article in to_come),
+        chapters_to_come=len(to_come),
     )
-    if not rows:
-        return raw_html(f"<p>No claim has been recorded yet.</p>{note}")
-    kinds = KINDS
-    head = "".join(
-        f'<th scope="col" role="columnheader">{name}</th>'
-        for name in ("Claim", "Statement", "Kind", "Verdict", "Measured")
-    )
-    form = (
-        '<form class="kexian-filter" role="search" aria-label="Filter the claims" hidden>'
-        + _select("chapter", "Chapter", chapters.items())
-        + _select("kind", "Kind", [(kind, kind) for kind in kinds])
-        + _select("verdict", "Verdict", [(verdict, verdict) for verdict in VERDICTS])
-        + '<label>Words <input type="search" name="words" autocomplete="off"></label>'
-        '<button type="reset">Show all</button>'
-        '<p class="kexian-count" role="status"></p></form>'
-    )
-    table = (
-        '<div class="kexian-ledger-box" tabindex="0" role="region" aria-label="Claims">'
-        '<table class="kexian-ledger" role="table"><caption>All recorded claims</caption>'
-        f'<thead role="rowgroup"><tr role="row">{head}</tr></thead>'
-        f'<tbody role="rowgroup">\n{"".join(rows)}</tbody></table></div>'
-    )
-    return raw_html(f'{form}{table}{note}<script src="_static/ledger.js"></script>')
-
-
-def _select(name: str, label: str, options: Iterable[tuple[str, str]]) -> str:
-    entries = "".join(
-        f'<option value="{html.escape(value)}">{html.escape(text)}</option>'
-        for value, text in options
-    )
-    return (
-        f'<label>{label} <select name="{name}"><option value="">all</option>{entries}</select>'
-        "</label>"
-    )
-
-
-def _ledger_row(chapter: Chapter, record: ClaimRecord) -> str:
-    article = chapter.article
-    link = f"{chapter.page}.html#{claim_anchor(record.claim)}"
-    cells = (
-        ("Claim", f'<a href="{link}">{article.id} {html.escape(record.claim)}</a>'
-         f"<small>{html.escape(article.title)}</small>"),
-        ("Statement", _with_note(record)),
-        ("Kind", html.escape(record.kind)),
-        ("Verdict", verdict_chips(record)),
-        ("Measured", facts_html(record)),
-    )  # fmt: skip
-    inner = "".join(f'<td role="cell" data-label="{name}">{value}</td>' for name, value in cells)
-    return (
-        f'<tr role="row" data-chapter="{article.id}" data-kind="{html.escape(record.kind)}" '
-        f'data-verdict="{html.escape("|".join(record.verdicts))}">{inner}</tr>\n'
-    )
-
-
-def _with_note(record: ClaimRecord) -> str:
-    note = f'<small class="kexian-note">{inline_html(record.note)}</small>' if record.note else ""
-    return inline_html(record.sentence) + note
 
 
 # -- errata ---------------------------------------------------------------------------------------
@@ -399,11 +307,8 @@ def errata(book: Book, _: str) -> str:
             f"chapter: [{article.title}]({chapter.page}.ipynb)."
         )
         if found:
-            lines = [_erratum(chapter, record) for record in found]
-            measured = "### Measured\n\n" + raw_html(
-                '<ul class="kexian-errata">\n' + "\n".join(lines) + "\n</ul>"
-            )
-            blocks.append(measured)
+            html = page_html("errata.html", chapter=chapter, claims=found)
+            blocks.append(f"### Measured\n\n{html}")
         if written:
             # Headings inside the section would break this page's outline.
             body = re.sub(r"^#+\s+(.*)$", r"**\1**", written[1], flags=re.M)
@@ -423,14 +328,6 @@ def _heading_id(title: str) -> str:
     return make_id(re.sub(r"[$*`]", "", title))
 
 
-def _erratum(chapter: Chapter, record: ClaimRecord) -> str:
-    link = f"{chapter.page}.html#{claim_anchor(record.claim)}"
-    return (
-        f'<li>{verdict_chips(record)} <a href="{link}">{html.escape(record.claim)}</a>: '
-        f"{_with_note(record)}{facts_html(record)}</li>"
-    )
-
-
 # -- status ---------------------------------------------------------------------------------------
 
 
@@ -438,36 +335,41 @@ def status(book: Book, _: str) -> str:
     """When, with what and for how long each chapter was run."""
     if not book.chapters:
         return "No chapter has been run yet."
-    rows = []
-    for chapter in book.chapters:
-        run, study = chapter.run, chapter.study
-        versions = run.get("versions", {})
-        shown = ", ".join(f"{name} {number}" for name, number in versions.items())
-        counts = Counter(record.verdicts[-1] for record in chapter.claims)
-        claims = ", ".join(f"{counts[v]} {v}" for v in VERDICTS if counts[v])
-        cells = [
-            ("Chapter", f'<a href="{chapter.page}.html">{html.escape(chapter.article.title)}</a>'),
-            ("Run", html.escape(str(run.get("date", "–")))),
-            ("Setting", html.escape(
-                f"{run.get('profile', '–')}, seed {run.get('seed', '–')}, "
-                f"{run.get('backend', '–')}, {_threads(run.get('threads'))}")),
-            ("Time", f"{run.get('wall_seconds', '–')} s (processor: "
-             f"{run.get('cpu_seconds', '–')} s) on {html.escape(run.get('processor', '–'))}"),
-            ("Budget", ", ".join(
-                f"{profile} {seconds:g} s"
-                for profile, seconds in chapter.article.budget.items()
-            ) or "–"),
-            ("Claims", html.escape(claims) or "–"),
-            ("Study", html.escape(f"{study['date'][:10]}, seed {study['seed']}, "
-             f"{study['backend']}, {study['wall_seconds']} s") if study else "none"),
-            ("Versions", html.escape(shown) or "–"),
-        ]  # fmt: skip
-        rows.append(
-            '<dl class="kexian-status">'
-            + "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in cells)
-            + "</dl>"
-        )
-    return raw_html("\n".join(rows))
+    return page_html("status.html", chapters=[_status(chapter) for chapter in book.chapters])
+
+
+def _status(chapter: Chapter) -> list[tuple[str, str]]:
+    from markupsafe import Markup
+
+    run, study = chapter.run, chapter.study
+    versions = run.get("versions", {})
+    return [
+        (
+            "Chapter",
+            Markup('<a href="{}.html">{}</a>').format(chapter.page, chapter.article.title),
+        ),
+        ("Run", str(run.get("date", "–"))),
+        (
+            "Setting",
+            f"{run.get('profile', '–')}, seed {run.get('seed', '–')}, "
+            f"{run.get('backend', '–')}, {_threads(run.get('threads'))}",
+        ),
+        (
+            "Time",
+            f"{run.get('wall_seconds', '–')} s (processor: {run.get('cpu_seconds', '–')} s) on "
+            f"{run.get('processor', '–')}",
+        ),
+        ("Budget", ", ".join(f"{k} {v:g} s" for k, v in chapter.article.budget.items()) or "–"),
+        ("Claims", ", ".join(f"{n} {verdict}" for verdict, n in _counts(chapter)) or "–"),
+        (
+            "Study",
+            f"{study['date'][:10]}, seed {study['seed']}, {study['backend']}, "
+            f"{study['wall_seconds']} s"
+            if study
+            else "none",
+        ),
+        ("Versions", ", ".join(f"{name} {v}" for name, v in versions.items()) or "–"),
+    ]
 
 
 def _threads(number: Any) -> str:
