@@ -1,0 +1,41 @@
+"""The examples of docstrings run; `examples.toml` names the public names that have none yet."""
+
+import doctest
+import importlib
+import tomllib
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("griffe")
+
+from kexian_utils.runner.pages import library as pages
+
+ROOT = Path(__file__).resolve().parents[2]
+LIBRARY = pages.read(ROOT)
+MISSING = tomllib.loads(Path(__file__).with_name("examples.toml").read_text(encoding="utf-8"))
+# Rooms in which every public name has an example.
+COMPLETE = ("layers", "losses", "optimizers", "models", "autodiff", "statistics")
+pytestmark = [pytest.mark.backends, pytest.mark.usefixtures("float64_on_jax")]
+
+
+def has_example(entry):
+    return any(section.kind.value == "examples" for section in entry.docstring)
+
+
+def test_fewer_and_fewer_names_lack_an_example():
+    without = {}
+    for entry in LIBRARY.entries:
+        if entry.signature and not has_example(entry):
+            without.setdefault(entry.module, []).append(entry.name)
+    assert without == MISSING["without"], "write the example, and take the name off examples.toml"
+    assert not [module for module in without if module.split(".")[0] in COMPLETE]
+
+
+@pytest.mark.parametrize("module", sorted({e.module for e in LIBRARY.entries if has_example(e)}))
+def test_examples_run(module):
+    loaded = importlib.import_module(f"kexian_utils.{module}")
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    result = doctest.testmod(loaded, optionflags=flags)
+    assert result.attempted > 0
+    assert result.failed == 0
