@@ -81,6 +81,13 @@ def flatten_parameters(variables: Sequence[Any]) -> tuple[np.ndarray, Callable[[
     Raises:
         ValueError: if `variables` is empty, or holds more than one dtype, or a dtype that is not
             floating; and from ``unflatten`` if its argument does not have shape ``(n,)``.
+
+    Examples:
+        >>> vector, unflatten = flatten_parameters([np.ones((2, 2)), np.zeros(1)])
+        >>> vector.tolist()
+        [1.0, 1.0, 1.0, 1.0, 0.0]
+        >>> [part.shape for part in unflatten(vector)]
+        [(2, 2), (1,)]
     """
     variables = list(variables)
     if not variables:
@@ -133,6 +140,12 @@ def value_and_gradient(function: Callable[..., Any]) -> Callable[..., tuple[Any,
         TypeError: if `function` is not callable.
         ValueError: when called, if `function` does not return a scalar.
         RuntimeError: when called, if the backend is neither TensorFlow nor JAX.
+
+    Examples:
+        >>> from keras import ops
+        >>> value, slope = value_and_gradient(lambda x: ops.sum(x * x))(ops.array([1.0, 2.0]))
+        >>> float(value), ops.convert_to_numpy(slope).tolist()
+        (5.0, [2.0, 4.0])
     """
     _check_callable(function)
 
@@ -157,6 +170,11 @@ def gradient(function: Callable[..., Any]) -> Callable[..., Point]:
     """Return a function that computes the gradient of `function` at its first argument.
 
     Arguments, result and errors as for :func:`value_and_gradient`, without the value.
+
+    Examples:
+        >>> from keras import ops
+        >>> ops.convert_to_numpy(gradient(lambda x: ops.sum(x**3))(ops.array([1.0, 2.0]))).tolist()
+        [3.0, 12.0]
     """
     evaluate = value_and_gradient(function)
 
@@ -184,6 +202,12 @@ def hessian_vector_product(function: Callable[..., Any]) -> Callable[..., Point]
         ValueError: when called, if shapes of point and vector differ or `function` does not
             return a scalar.
         RuntimeError: when called, if the backend is neither TensorFlow nor JAX.
+
+    Examples:
+        >>> from keras import ops
+        >>> product = hessian_vector_product(lambda x: ops.sum(x**3))
+        >>> ops.convert_to_numpy(product(ops.array([1.0, 2.0]), ops.array([1.0, 0.5]))).tolist()
+        [6.0, 6.0]
     """
     _check_callable(function)
     evaluate_gradient = gradient(function)
@@ -237,6 +261,12 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     Raises:
         TypeError: if `function` is not callable.
         RuntimeError: when called, if the backend is neither TensorFlow nor JAX.
+
+    Examples:
+        >>> from keras import ops
+        >>> total = compiled(lambda x: ops.sum(x))
+        >>> float(total(np.ones(3)))
+        3.0
     """
     _check_callable(function)
     cache: dict[Any, Callable] = {}
@@ -294,6 +324,13 @@ def gradient_descent_step(function: Callable[..., Any]) -> Callable[..., tuple[P
         A compiled function of ``(point, learning_rate, *args)`` that returns ``(new point,
         f(point), gradient at point)``: value and gradient belong to the point *before* the step.
         One compiled function serves all seeds and learning rates.
+
+    Examples:
+        >>> from keras import ops
+        >>> step = gradient_descent_step(lambda x: ops.sum(x * x))
+        >>> moved, value, slope = step(np.array([1.0, 2.0]), 0.25)
+        >>> ops.convert_to_numpy(moved).tolist(), float(value)
+        ([0.5, 1.0], 5.0)
     """
     evaluate = value_and_gradient(function)
 
@@ -329,6 +366,17 @@ def flat_loss(
 
     Raises:
         ValueError: if the model is not built or has no trainable parameters.
+
+    Examples:
+        >>> import keras
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
+        >>> squares = lambda targets, outputs: (targets - outputs) ** 2
+        >>> function, theta, unflatten = flat_loss(model, squares)
+        >>> theta.shape
+        (2,)
+        >>> inputs, targets = np.eye(2, dtype="float32"), np.ones((2, 1), dtype="float32")
+        >>> float(function(np.zeros(2, dtype="float32"), inputs, targets))
+        1.0
     """
     if not getattr(model, "built", False):
         raise ValueError("model must be built (call it once, or give it an Input)")
@@ -363,6 +411,13 @@ def input_gradient(loss_fn: Callable[[Any, Any], Any], x: Any, y: Any) -> Any:
 
     Raises:
         ValueError: `loss_fn` returns a scalar.
+
+    Examples:
+        >>> from keras import ops
+        >>> losses = lambda x, y: ops.sum(y * x * x, axis=-1)
+        >>> x, y = ops.array([[1.0, 2.0], [3.0, 0.0]]), ops.array([[1.0, 1.0], [2.0, 2.0]])
+        >>> ops.convert_to_numpy(input_gradient(losses, x, y)).tolist()
+        [[2.0, 4.0], [12.0, 0.0]]
     """
 
     def total(x: Any) -> Any:

@@ -16,7 +16,12 @@ __all__ = ["Interval", "bootstrap_interval", "paired_bootstrap", "standardize"]
 
 
 class Interval(NamedTuple):
-    """An estimate with a confidence interval."""
+    """An estimate with a confidence interval.
+
+    Examples:
+        >>> Interval(estimate=0.5, low=0.4, high=0.6).high
+        0.6
+    """
 
     estimate: float
     low: float
@@ -43,6 +48,13 @@ def bootstrap_interval(
     Raises:
         ValueError: for counts that are negative, not finite, of another shape, or without any
             denominator; for other arguments outside their range.
+
+    Examples:
+        >>> found = bootstrap_interval([[3, 4], [1, 2], [5, 6], [0, 3]])  # right, of
+        >>> found.estimate
+        0.6
+        >>> bool(found.low < 0.6 < found.high)
+        True
     """
     table = _counts("counts", counts)
     ratios = _resampled_ratios([table], samples, seed, level)[0]
@@ -67,6 +79,14 @@ def paired_bootstrap(
 
     Raises:
         ValueError: as there, or if `a` and `b` differ in length.
+
+    Examples:
+        >>> ours, theirs = [[3, 4], [2, 2], [4, 4]], [[1, 4], [1, 2], [3, 4]]
+        >>> found = paired_bootstrap(ours, theirs)
+        >>> found.estimate
+        0.4
+        >>> bool(found.low > 0)  # ours is better on every sentence
+        True
     """
     first, second = _counts("a", a), _counts("b", b)
     if len(first) != len(second):
@@ -135,6 +155,10 @@ def standardize(
     Raises:
         ValueError: if `x` or `reference` is not 2-D, is empty or not finite, their numbers of
             columns differ, or `epsilon` is negative.
+
+    Examples:
+        >>> standardize(np.array([[0.0, 5.0], [2.0, 5.0]])).tolist()
+        [[-1.0, 0.0], [1.0, 0.0]]
     """
     x = finite_matrix(x)
     if not (np.isfinite(epsilon) and epsilon >= 0):

@@ -28,6 +28,11 @@ class AttentionPooling1D(keras.layers.Layer):
 
     Raises:
         ValueError: `units` is not a whole number of at least 1.
+
+    Examples:
+        >>> x, mask = ops.ones((2, 5, 3)), ops.array([[1, 1, 0, 0, 0], [1, 1, 1, 1, 1]])
+        >>> tuple(AttentionPooling1D()(x, mask=mask).shape)
+        (2, 3)
     """
 
     def __init__(self, units: int | None = None, **kwargs: Any):

@@ -29,6 +29,12 @@ class BatchCenter(keras.layers.Layer):
     Raises:
         ValueError: for a momentum outside [0, 1], an axis that the input lacks or axis 0 (the
             batch), and when the size of the feature axis is unknown.
+
+    Examples:
+        >>> layer = BatchCenter()
+        >>> x = ops.array([[1.0, 10.0], [3.0, 30.0]])
+        >>> ops.convert_to_numpy(layer(x, training=True)).tolist()
+        [[-1.0, -10.0], [1.0, 10.0]]
     """
 
     def __init__(self, axis: int = -1, momentum: float = 0.99, **kwargs: Any):

@@ -44,6 +44,11 @@ class DilatedGatedConv1D(keras.layers.Layer):
     Raises:
         ValueError: for sizes below 1, an even `kernel_size` with a residual, an unknown residual,
             or rates and noise outside [0, 1).
+
+    Examples:
+        >>> stack = keras.Sequential([DilatedGatedConv1D(8, dilation_rate=r) for r in (1, 2, 4)])
+        >>> tuple(stack(ops.ones((2, 20, 8))).shape)
+        (2, 20, 8)
     """
 
     def __init__(

@@ -37,6 +37,10 @@ def focal_posterior(p: ArrayLike, alpha: float = 0.25, gamma: float = 2.0) -> np
 
     Raises:
         ValueError: for an argument outside its range.
+
+    Examples:
+        >>> focal_posterior([0.3, 0.5]).round(3).tolist()  # an output of 0.5 means 0.75
+        [0.236, 0.75]
     """
     output = _unit_interval("p", p)
     _check_focal(alpha, gamma)
@@ -69,6 +73,10 @@ def focal_probability(posterior: ArrayLike, alpha: float = 0.25, gamma: float = 
 
     Raises:
         ValueError: for an argument outside its range.
+
+    Examples:
+        >>> focal_probability([0.01, 0.5]).round(4).tolist()  # rare labels come out too high
+        [0.1084, 0.3988]
     """
     share = _unit_interval("posterior", posterior)
     _check_focal(alpha, gamma)

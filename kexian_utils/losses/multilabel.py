@@ -40,6 +40,12 @@ def multilabel_categorical_crossentropy(y_true: Any, y_pred: Any) -> Any:
     Raises:
         ValueError: shapes differ, or a label is outside [0, 1] (looked at only when the values
             are known, not while a function is being traced).
+
+    Examples:
+        >>> y_true, y_pred = np.array([[1, 0, 0, 1]]), np.array([[4.0, -3.0, -5.0, 2.0]])
+        >>> loss = multilabel_categorical_crossentropy(y_true, y_pred)
+        >>> ops.convert_to_numpy(loss).round(4).tolist()
+        [0.1979]
     """
     scores = _floating(y_pred)
     _check_labels(y_true, scores)
@@ -68,6 +74,13 @@ class MultilabelCategoricalCrossentropy(keras.losses.Loss):
         reduction: how the losses of the samples are combined, as for every Keras loss.
         name: of the loss.
         **kwargs: passed on to ``keras.losses.Loss``.
+
+    Examples:
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(5)])  # no activation
+        >>> model.compile("adam", MultilabelCategoricalCrossentropy())
+        >>> chosen = model.predict(np.zeros((2, 3)), verbose=0) > 0
+        >>> chosen.shape
+        (2, 5)
     """
 
     def __init__(
@@ -106,6 +119,12 @@ def sparse_multilabel_categorical_crossentropy(
         TypeError: `y_true` is not of an integer dtype.
         ValueError: `y_true` and `y_pred` differ in shape before the last axis, or an index is
             outside its range (looked at only when the values are known).
+
+    Examples:
+        >>> y_true, y_pred = np.array([[0, 3]]), np.array([[4.0, -3.0, -5.0, 2.0]])
+        >>> loss = sparse_multilabel_categorical_crossentropy(y_true, y_pred)
+        >>> ops.convert_to_numpy(loss).round(4).tolist()
+        [0.1979]
     """
     scores = _floating(y_pred)
     n = scores.shape[-1]
@@ -153,6 +172,11 @@ def unified_pair_loss(y_true: Any, y_pred: Any, scale: float = 1.0, margin: floa
     Raises:
         ValueError: shapes differ, a label is outside [0, 1], `scale` is not positive, or either
             number is not finite.
+
+    Examples:
+        >>> y_true, y_pred = np.array([[1, 0, 0]]), np.array([[2.0, 0.0, 0.0]])
+        >>> ops.convert_to_numpy(unified_pair_loss(y_true, y_pred)).round(4).tolist()
+        [0.2395]
     """
     if not (np.isfinite(scale) and scale > 0):
         raise ValueError(f"scale must be positive and finite, got {scale!r}")
@@ -186,6 +210,11 @@ def log_elementary_symmetric(scores: Any, k_max: int) -> Any:
 
     Raises:
         ValueError: `k_max` is no whole number from 0 to n.
+
+    Examples:
+        >>> logs = log_elementary_symmetric(np.log([1.0, 2.0, 3.0]), 2)  # 1, 1 + 2 + 3, 2 + 3 + 6
+        >>> np.exp(ops.convert_to_numpy(logs)).round(3).tolist()
+        [1.0, 6.0, 11.0]
     """
     scores = _floating(scores)
     n = scores.shape[-1]

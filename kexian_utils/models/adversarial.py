@@ -49,6 +49,17 @@ class AdversarialModel(keras.Model):
     Raises:
         ValueError: `epsilon`, `mode` or `norm` is outside its range, there is no such layer, or it
             is no ``Embedding`` and the mode asks for one.
+
+    Examples:
+        >>> plain = keras.Sequential(
+        ...     [keras.Input((5,), dtype="int32"), keras.layers.Embedding(9, 4, name="words"),
+        ...      keras.layers.GlobalAveragePooling1D(), keras.layers.Dense(1)]
+        ... )
+        >>> model = AdversarialModel(plain, "words", epsilon=0.5)
+        >>> model.compile("adam", keras.losses.BinaryCrossentropy(from_logits=True))
+        >>> history = model.fit(ops.zeros((8, 5), "int32"), ops.zeros((8, 1)), verbose=0)
+        >>> "loss" in history.history
+        True
     """
 
     def __init__(

@@ -38,6 +38,12 @@ class MomentumAccumulatedSGD(keras.optimizers.Optimizer):
 
     Raises:
         ValueError: `momentum` or `accumulation_steps` outside its range.
+
+    Examples:
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        >>> model.compile(MomentumAccumulatedSGD(0.01, accumulation_steps=4), "mse")
+        >>> model.optimizer.accumulation_steps
+        4
     """
 
     def __init__(
