@@ -236,3 +236,10 @@ def test_workflows_leave_out_no_part_and_the_book_takes_all_of_them(name):
     assert (
         part["env"]["KEXIAN_MACHINE"] == book["env"]["KEXIAN_MACHINE"] == "run ${{ github.run_id }}"
     )
+
+
+def test_the_lowest_releases_replace_those_of_the_lock():
+    steps = jobs_that_test("weekly.yml")["lowest"]["steps"]
+    (command,) = (s["run"] for s in steps if "lowest-direct" in s.get("run", ""))
+    assert "--upgrade" in command.split()  # else whatever satisfies the ranges stays
+    assert any("--phase units --phase jax" in s.get("run", "") for s in steps)

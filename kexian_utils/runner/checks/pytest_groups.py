@@ -280,24 +280,27 @@ class _Times:
         self.groups = config.stash[_GROUPS]
         self.seconds: dict[str, float] = {}
         self.tests: dict[str, float] = {}
+        self.skipped: set[str] = set()
         self.started = time.monotonic()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         name = self.groups.get(report.nodeid, report.nodeid.split("::")[0])
         self.seconds[name] = self.seconds.get(name, 0.0) + report.duration
-        if not report.skipped:
-            self.tests[report.nodeid] = self.tests.get(report.nodeid, 0.0) + report.duration
+        self.tests[report.nodeid] = self.tests.get(report.nodeid, 0.0) + report.duration
+        if report.skipped:
+            self.skipped.add(report.nodeid)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         options = session.config.option
         if options.kexian_costs is None or hasattr(session.config, "workerinput"):
             return
+        ran = sorted(self.tests.keys() - self.skipped)
         record = {
             "phase": options.kexian_phase,
             "processes": getattr(options, "numprocesses", None) or 1,
             "wall": round(time.monotonic() - self.started, 1),
             "groups": {name: round(self.seconds[name], 2) for name in sorted(self.seconds)},
-            "tests": {name: round(self.tests[name], 2) for name in sorted(self.tests)},
+            "tests": {name: round(self.tests[name], 2) for name in ran},
         }
         path = Path(options.kexian_costs)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,9 +8,9 @@ its chapter to another one.
 from __future__ import annotations
 
 import hashlib
-import json
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from kexian_utils.runner.execution.execute import (
     run_path,
     write_text,
 )
-from kexian_utils.runner.execution.pool import Outcome
+from kexian_utils.runner.execution.pool import Outcome, as_they_end
 
 CONNECT_SECONDS = 15
 
@@ -47,8 +47,11 @@ def execute_task(task: dict[str, Any]) -> dict[str, Any]:
     """On a worker: run the notebook of a task and return the executed copy, or the error.
 
     Args:
-        task: "name", "notebook" and "study" (texts, the last one None if there is none),
-            "setting", "timeout", "package" (digest of the sender's modules).
+        task: as `_task` makes it.
+
+    Returns:
+        "files" (name to text: the copy with its record, or what was kept of a failed run) and the
+        "folder" where they were, "seconds" and "peak_mib", or "error" and its "code".
     """
     if task["package"] != package_digest():
         return {
@@ -56,23 +59,22 @@ def execute_task(task: dict[str, Any]) -> dict[str, Any]:
             "checkout there and restart the workers.",
             "code": ENVIRONMENT,
         }
+    setting = Setting(**task["setting"])
     with tempfile.TemporaryDirectory(prefix="kexian-task-") as folder:
-        path = Path(folder) / task["name"]
-        path.write_text(task["notebook"], encoding="utf-8")
-        if task["study"] is not None:
-            path.with_suffix(".study.json").write_text(task["study"], encoding="utf-8")
+        for name, text in task["files"].items():
+            (Path(folder) / name).write_text(text, encoding="utf-8")
         output = Path(folder) / "runs" / task["name"]
+        answer: dict[str, Any] = {"folder": str(output.parent)}
         try:
-            result = run_notebook(path, output, Setting(**task["setting"]), timeout=task["timeout"])
+            result = run_notebook(
+                Path(folder) / task["name"], output, setting, timeout=task["timeout"]
+            )
+            write_record(output, task["key"], setting, result.seconds, result.peak_mib)
+            answer |= {"seconds": result.seconds, "peak_mib": result.peak_mib}
         except KexianError as error:
-            failed = failed_path(output)
-            kept = failed.read_text(encoding="utf-8") if failed.is_file() else None
-            return {"error": str(error), "code": error.code, "kept": kept, "kept_at": str(failed)}
-        return {
-            "copy": output.read_text(encoding="utf-8"),
-            "seconds": result.seconds,
-            "peak_mib": result.peak_mib,
-        }
+            answer |= {"error": str(error), "code": error.code}
+        files = {path.name: path.read_text(encoding="utf-8") for path in output.parent.glob("*")}
+        return answer | {"files": files}
 
 
 def run_on_cluster(
@@ -110,86 +112,60 @@ def run_on_cluster(
             ENVIRONMENT,
         ) from error
     with client:
-        if not client.scheduler_info()["workers"]:
+        workers = len(client.scheduler_info()["workers"])
+        if not workers:
             raise KexianError(
                 f"the Dask scheduler at {address} has no workers; start some with `dask worker "
                 f"{address} --nthreads 1`.",
                 ENVIRONMENT,
             )
         seconds = {a.id: budgets.expected_seconds(root, a, setting) for a in articles}
-        waiting = []
-        for article in articles:
-            found = finished_run(root, article, setting) if cache else None
-            if found is not None:
-                yield Outcome(article, RunResult(found, 0.0, True, 0.0), None, 0.0)
-            else:
-                waiting.append(article)
-        futures, keys = {}, {}
-        for article in sorted(waiting, key=lambda a: -seconds[a.id]):
-            keys[article.id] = run_key(root, article, read_notebook(root / article.path), setting)
-            task = _task(root, article, setting, timeout)
-            future = client.submit(execute_task, task, pure=False)
-            futures[future] = article
+        executor = client.get_executor(pure=False)
+        running: dict[Future, Article] = {}
         try:
-            workers = len(client.scheduler_info()["workers"])
-            for future in distributed.as_completed(list(futures), loop=client.loop):
-                article = futures.pop(future)
-                left = sum(seconds[a.id] for a in futures.values()) / workers
-                try:
-                    answer = _answer(future, article)
-                    result = _store(root, article, setting, keys[article.id], answer)
-                    yield Outcome(article, result, None, left)
-                except KexianError as error:
-                    yield Outcome(article, None, error, left)
+            for article in sorted(articles, key=lambda a: -seconds[a.id]):
+                found = finished_run(root, article, setting) if cache else None
+                if found is not None:
+                    yield Outcome(article, RunResult(found, 0.0, True, 0.0), None, 0.0)
+                    continue
+                task = _task(root, article, setting, timeout)
+                running[executor.submit(execute_task, task)] = article
+            yield from as_they_end(
+                running, seconds, workers, lambda f, a: _result(f, a, run_path(root, a, setting))
+            )
         finally:
-            client.cancel(list(futures))
+            for future in running:
+                future.cancel()
 
 
 def _task(root: Path, article: Article, setting: Setting, timeout: float | None) -> dict[str, Any]:
-    study = root / article.study_path
+    paths = (root / article.path, root / article.study_path)
     return {
         "name": article.path.name,
-        "notebook": (root / article.path).read_text(encoding="utf-8"),
-        "study": study.read_text(encoding="utf-8") if study.is_file() else None,
+        "files": {path.name: path.read_text("utf-8") for path in paths if path.is_file()},
+        "key": run_key(root, article, read_notebook(paths[0]), setting),  # of this machine
         "setting": asdict(setting),
         "timeout": timeout,
         "package": package_digest(),
     }
 
 
-def _answer(future: Any, article: Article) -> dict[str, Any]:
-    import distributed
-
-    try:
-        return future.result()
-    except distributed.scheduler.KilledWorker as error:
-        raise KexianError(
-            f"{article.path.name}: every worker that had it was lost, most likely for want of "
-            "memory; give the workers more, or choose a smaller profile.",
-            ENVIRONMENT,
-        ) from error
-    except Exception as error:  # whatever a worker raises: the other chapters go on
-        raise KexianError(
-            f"{article.path.name}: a worker failed ({type(error).__name__}: {error}); its log "
-            "says more.",
-            ENVIRONMENT,
-        ) from error
-
-
-def _store(
-    root: Path, article: Article, setting: Setting, key: str, answer: dict[str, Any]
-) -> RunResult:
+def _result(future: Future, article: Article, output: Path) -> RunResult:
     """Put what came back where a run on this machine would have put it."""
-    output = run_path(root, article, setting)
-    failed = failed_path(output)
+    try:
+        answer = future.result()
+    except Exception as error:  # whatever a worker raises: the other chapters go on
+        lost = (
+            "every worker that had it was lost, most likely for want of memory; give the workers "
+            "more, or choose a smaller profile."
+        )
+        failed = f"a worker failed ({type(error).__name__}: {error}); its log says more."
+        reason = lost if type(error).__name__ == "KilledWorker" else failed
+        raise KexianError(f"{article.path.name}: {reason}", ENVIRONMENT) from error
+    for name, text in answer.get("files", {}).items():
+        write_text(output.with_name(name), text)
     if "error" in answer:
-        text = answer["error"]
-        if answer.get("kept"):
-            write_text(failed, answer["kept"])
-            text = text.replace(answer["kept_at"], str(failed))
+        text = answer["error"].replace(answer.get("folder", "\0"), str(output.parent))
         raise KexianError(text, answer["code"])
-    json.loads(answer["copy"])
-    write_text(output, answer["copy"])
-    failed.unlink(missing_ok=True)
-    write_record(output, key, setting, answer["seconds"], answer["peak_mib"])
+    failed_path(output).unlink(missing_ok=True)
     return RunResult(output, answer["seconds"], False, answer["peak_mib"])

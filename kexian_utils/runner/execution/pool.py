@@ -9,7 +9,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,18 +156,36 @@ def run_articles(
     with ThreadPoolExecutor(jobs) as threads:
         running: dict[Future, Article] = {threads.submit(work, a): a for a in waiting}
         try:
-            while running:
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    article = running.pop(future)
-                    left = sum(seconds[other.id] for other in running.values()) / jobs
-                    try:
-                        yield Outcome(article, future.result(), None, left)
-                    except KexianError as error:
-                        yield Outcome(article, None, error, left)
+            yield from as_they_end(running, seconds, jobs, lambda future, _: future.result())
         except BaseException:  # Ctrl-C, or whoever reads this stops reading
             stopped.set()
             _end(list(running))
             raise
+
+
+def as_they_end(
+    running: dict[Future, Article],
+    seconds: Mapping[str, float],
+    jobs: int,
+    result: Callable[[Future, Article], RunResult],
+) -> Iterator[Outcome]:
+    """What becomes of the chapters that run, each as soon as it is done.
+
+    Args:
+        running: the chapters; each is taken out when it is done.
+        seconds: that each is expected to take, by id.
+        jobs: how many run at a time.
+        result: makes the result of a future that is done, or raises KexianError.
+    """
+    while running:
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            article = running.pop(future)
+            left = sum(seconds[other.id] for other in running.values()) / jobs
+            try:
+                outcome = Outcome(article, result(future, article), None, left)
+            except KexianError as error:
+                outcome = Outcome(article, None, error, left)
+            yield outcome
 
 
 def _end(running: list[Future]) -> None:
