@@ -15,8 +15,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from kexian_utils import _checks
 from kexian_utils.bert.rules import HEADS, check_factor
-from kexian_utils.bert.tensor_names import layer_tensor, source_names, tensor_role
+from kexian_utils.bert.tensor_names import layer_tensor, output_bias, source_names, tensor_role
 
 __all__ = [
     "ACTIVATIONS",
@@ -109,9 +110,10 @@ def check_config(config: Mapping[str, Any]) -> None:
     if kind != "bert":
         raise ValueError(f"model_type must be 'bert', got {kind!r}: other models are not supported")
     for key in ("hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers"):
-        size = config.get(key)
-        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-            raise ValueError(f"{key} must be a whole number of at least 1, got {size!r}")
+        _checks.whole(key, config.get(key), 1)
+    for key in ("vocab_size", "max_position_embeddings", "type_vocab_size"):
+        if key in config:
+            _checks.whole(key, config[key], 1)
     if config["hidden_size"] % config["num_attention_heads"]:
         raise ValueError(
             f"hidden_size must be a multiple of num_attention_heads, got {config['hidden_size']} "
@@ -338,7 +340,7 @@ class EncoderModel:
         self.emit("MLM LayerNorm", "stream", (None, None, "model"), x)
         decoder = f"{head}.decoder.weight"
         table = decoder if decoder in self.names else "embeddings.word_embeddings.weight"
-        bias = f"{head}.bias" if f"{head}.bias" in self.names else f"{head}.decoder.bias"
+        bias = output_bias(self.names, self.config)
         rows = self.raw(table, (None, self.width))
         flat = np.empty((x.shape[0] * x.shape[1], len(rows)), self.dtype)
         for start in range(0, len(rows), 4096):  # in blocks, for the table may fill the memory

@@ -8,6 +8,7 @@ one get its name.
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import math
 import os
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from kexian_utils import _checks
 from kexian_utils.bert.checkpoints import (
     Checkpoint,
     from_keras_layout,
@@ -242,7 +244,7 @@ class _Plan:
     def parameters(self, shapes: Mapping[str, tuple[int, ...]]) -> int:
         tied = self.source.config.get("tie_word_embeddings", True)
         twice = {f"{_DECODER}.weight"} if tied else set()
-        if any(canonical_name(name) == "cls.predictions.bias" for name in shapes):
+        if tied and any(canonical_name(name) == "cls.predictions.bias" for name in shapes):
             twice.add(f"{_DECODER}.bias")
         return sum(
             math.prod(shape)
@@ -340,7 +342,7 @@ def _check_tensors(source: Checkpoint) -> dict[str, str]:
                 f"{config.get('architectures')}: correct config.json, or remove the tensor"
             )
         roles[name] = role
-    for name in [*required_names(layers), *_required_heads(config, names)]:
+    for name in itertools.chain(required_names(layers), _required_heads(config, names)):
         if name not in names:
             raise ValueError(
                 f"tensor {name} is missing in {source.folder}: the file is incomplete, or "
@@ -421,9 +423,13 @@ def _check_tied(source: Checkpoint, names: Mapping[str, str]) -> None:
                 '"tie_word_embeddings" to false there if the model has an output table of its own'
             )
     bias, other = "cls.predictions.bias", f"{_DECODER}.bias"
-    if bias in names and other in names:
+    tied = source.config.get("tie_word_embeddings", True)
+    if tied and bias in names and other in names:
         if not _equal(source[names[bias]], source[names[other]]):
-            raise ValueError(f"tensors {bias} and {other} differ, though they are one: remove one")
+            raise ValueError(
+                f"tensors {bias} and {other} differ, though they are one where config.json ties "
+                "the tables: remove one"
+            )
 
 
 def _equal(a: np.ndarray, b: np.ndarray) -> bool:
@@ -438,21 +444,55 @@ def _other_files(source: Checkpoint, width: int) -> dict[str, bytes]:
     files = {name: (source.folder / name).read_bytes() for name in paths}
     if "modules.json" not in files:
         return files
-    for module in json.loads(files["modules.json"]):
+    modules = _settings(files["modules.json"], source.folder / "modules.json", list)
+    for module in modules:
+        if not isinstance(module, dict) or not isinstance(module.get("type", ""), str):
+            raise ValueError(
+                f"{source.folder}/modules.json must list objects with a type, got {module!r:.80}"
+            )
         kind = module.get("type", "").rsplit(".", 1)[-1]
         if kind not in ("Transformer", "Pooling", "Normalize"):
             raise ValueError(
                 f"modules.json lists {kind}, a layer of sentence-transformers that would no longer "
                 "fit the wider model: expand a copy of the folder without modules.json"
             )
-        path = source.folder / module.get("path", "") / "config.json"
-        if kind == "Pooling" and path.is_file():
-            settings = json.loads(path.read_text(encoding="utf-8"))
+    for module in modules:
+        if not module.get("type", "").endswith("Pooling"):
+            continue
+        inside = f"{_module_folder(source.folder, module.get('path'))}/config.json"
+        path = source.folder / inside
+        if path.is_file():
+            settings = _settings(path.read_bytes(), path, dict)
             for key in ("word_embedding_dimension", "embedding_dimension"):
                 if key in settings:
-                    settings[key] *= width
-            files[f"{module['path']}/config.json"] = _json_bytes(settings)
+                    settings[key] = width * _checks.whole(f"{key} in {path}", settings[key], 1)
+            files[inside] = _json_bytes(settings)
     return files
+
+
+def _module_folder(folder: Path, path: Any) -> str:
+    """The folder of a module by modules.json, which may name none outside the model's."""
+    name = path if isinstance(path, str) else ""
+    own = re.fullmatch(r"[\w][\w.-]*", name)
+    if not own or (folder / name).is_symlink() or (folder / name / "config.json").is_symlink():
+        raise ValueError(
+            f"modules.json in {folder} must name a folder inside it, no link, as path of Pooling, "
+            f"got {path!r}: correct it, or expand a copy of the folder without modules.json"
+        )
+    return name
+
+
+def _settings(text: bytes, path: Path, kind: type) -> Any:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, kind):
+        raise ValueError(f"{path} must be JSON with {_JSON[kind]}; it is something else or damaged")
+    return value
+
+
+_JSON = {list: "a list", dict: "an object"}
 
 
 def _json_bytes(value: Any) -> bytes:

@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from kexian_utils.bert.encoder import ACTIVATIONS, EncoderModel, check_config
-from kexian_utils.bert.tensor_names import layer_tensor
+from kexian_utils.bert.tensor_names import layer_tensor, output_bias
 
 __all__ = ["PIECE", "FastEncoder", "gelu"]
 
@@ -452,7 +452,7 @@ class FastEncoder:
         head, names = "cls.predictions", self._read.names
         decoder = f"{head}.decoder.weight"
         table = decoder if decoder in names else "embeddings.word_embeddings.weight"
-        bias = f"{head}.bias" if f"{head}.bias" in names else f"{head}.decoder.bias"
+        bias = output_bias(names, self.config)
         rows = self._read.read(table, None, self.width)
         return (
             self._dense(f"{head}.transform.dense", self.width, self.width),

@@ -8,13 +8,15 @@ name drops the prefix and says weight and bias.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 __all__ = [
     "BUFFER",
     "canonical_name",
     "layer_number",
     "layer_tensor",
+    "output_bias",
     "required_names",
     "source_names",
     "tensor_role",
@@ -100,10 +102,24 @@ def tensor_role(name: str, architectures: Sequence[str] | None = None) -> str | 
     return None
 
 
-def required_names(layers: int) -> list[str]:
-    """Canonical names of the tensors without which there is no BERT encoder of so many layers."""
-    first = [n for n in _MODEL if n.startswith("embeddings.") and _MODEL[n] != BUFFER]
-    return first + [layer_tensor(i, rest) for i in range(layers) for rest in _LAYER]
+def required_names(layers: int) -> Iterator[str]:
+    """Canonical names of the tensors without which there is no BERT encoder of so many layers.
+
+    One after another: a wrong config.json may speak of a thousand million layers.
+    """
+    yield from (n for n in _MODEL if n.startswith("embeddings.") and _MODEL[n] != BUFFER)
+    yield from (layer_tensor(i, rest) for i in range(layers) for rest in _LAYER)
+
+
+def output_bias(names: Container[str], config: Mapping[str, Any]) -> str:
+    """Canonical name of the masked-LM bias in use.
+
+    A head with a table of its own has its own bias too: `transformers` 5 then writes both, and
+    leaves ``cls.predictions.bias`` as it started.
+    """
+    first, own = "cls.predictions.bias", "cls.predictions.decoder.bias"
+    untied = config.get("tie_word_embeddings") is False
+    return own if own in names and (untied or first not in names) else first
 
 
 def source_names(names: Iterable[str]) -> Mapping[str, str]:

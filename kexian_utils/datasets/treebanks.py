@@ -237,8 +237,9 @@ def read_conllu(source: str | os.PathLike) -> list[Sentence]:
             elif line.strip():
                 row = _conllu_row(line, len(rows) + 1)
                 rows += [row] if row else []
-            elif rows:
-                sentences.append(_conllu_sentence(rows, sent_id))
+            else:  # comments before an empty line belong to no sentence behind it
+                if rows:
+                    sentences.append(_conllu_sentence(rows, sent_id))
                 rows, sent_id = [], ""
         except ValueError as error:
             raise ValueError(f"{name}line {number}: {error}") from None

@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import minimum_spanning_tree
 
+from kexian_utils import _checks
 from kexian_utils.datasets.treebanks import find_cycle, tree_fault
 
 __all__ = [
@@ -255,7 +256,11 @@ def top_down_tree(impact: ArrayLike, criterion: str = "article", heads: bool | N
       -\overline F_{<k,\ge k}-\overline F_{\ge k,<k}` (article 7476);
     - ``"min_between"``: :math:`\arg\min_k\ \overline F_{<k,\ge k}+\overline F_{\ge k,<k}`, which
       recovers a binary tree exactly if entries depend on the depth of the lowest common ancestor
-      only, and rise with it.
+      only, and rise with it;
+    - ``"article_code"``: as ``"article"``, but in a part of three words or more never before its
+      last word, as in the code that the article links
+      (https://github.com/bojone/perturbed_masking, ``syntax_parsing.py``), whose loop ends one
+      place early. The last word then never stands alone on the right.
 
     Time O(n²) with prefix sums. Ties: the first cut. Values that differ by less than the round-off
     of prefix sums of n² numbers, at most 2n³ε times the largest entry, count as equal; so a
@@ -263,10 +268,10 @@ def top_down_tree(impact: ArrayLike, criterion: str = "article", heads: bool | N
 
     Args:
         impact: shape ``(n, n)``. The diagonal is not used.
-        criterion: ``"article"`` or ``"min_between"``.
+        criterion: ``"article"``, ``"article_code"`` or ``"min_between"``.
         heads: True: the first word of the right part is taken off as its head, and only what
             follows is split again, ``(left, (k, rest))``, as in the article; False: both parts are
-            split again, ``(left, right)``. None: True for ``"article"``, else False.
+            split again, ``(left, right)``. None: False for ``"min_between"``, else True.
 
     Returns:
         Nested pairs of word indices; the tree of a single word is 0.
@@ -275,26 +280,26 @@ def top_down_tree(impact: ArrayLike, criterion: str = "article", heads: bool | N
         ValueError: if `impact` is not square and finite, or for another criterion.
     """
     matrix = _square("impact", impact)
-    if criterion not in ("article", "min_between"):
-        raise ValueError(f'criterion must be "article" or "min_between", got {criterion!r}')
+    _checks.choice("criterion", criterion, ("article", "article_code", "min_between"))
     n = len(matrix)
     prefix = np.zeros((n + 1, n + 1))
     prefix[1:, 1:] = matrix.cumsum(axis=0).cumsum(axis=1)
     tolerance = 2 * n**3 * np.finfo(float).eps * np.abs(matrix).max()
 
     def cut(start: int, end: int) -> int:
-        k = np.arange(start + 1, end)
+        last = end - 1 if criterion == "article_code" and end - start > 2 else end
+        k = np.arange(start + 1, last)
 
         def block(a: Any, b: Any, c: Any, d: Any) -> np.ndarray:
             total = prefix[b, d] - prefix[a, d] - prefix[b, c] + prefix[a, c]
             return total / ((b - a) * (d - c))
 
         value = -block(start, k, k, end) - block(k, end, start, k)
-        if criterion == "article":
+        if criterion != "min_between":
             value += block(start, k, start, k) + block(k, end, k, end)
         return start + 1 + int(_first_maximum(value[None], tolerance)[0])
 
-    return _grow(n, cut, criterion == "article" if heads is None else heads)
+    return _grow(n, cut, criterion != "min_between" if heads is None else heads)
 
 
 def _grow(n: int, cut: Callable[[int, int], int], heads: bool) -> Tree:

@@ -40,10 +40,10 @@ __all__ = [
     "qa_scores",
 ]
 
-# The 127 marks of the contest. Of the full-width forms ％＋－／＝ and others are missing: they do
-# not part pieces, but become half width, and then go, where a piece is normalised.
+# The 128 marks of the contest, U+007F among them. Of the full-width forms ％＋－／＝ and others are
+# missing: they do not part pieces, but become half width, and then go, where a piece is normalised.
 QA_PUNCTUATION = frozenset(
-    "`^~<=>|_-,;:!?/.'\"()[]{}@$*\\&#%+"
+    "`^~<=>|_-,;:!?/.'\"()[]{}@$*\\&#%+\x7f"
     "…‰※•—‖‘’“”№←↑→↓∴∨∵∶∩∈∑√∞≯≡≮≤≥≈≌⊥⊙⌒□◆◇◎●★☆♀♂¨°·§¤±"
     "\u3000、。〃々〈〉《》「」『』【】〓〔〕〖〗÷×′▲″△∠≠■ˇˉ"
     "￣￥＿！＄（），．：；？～﹑￠"
@@ -238,7 +238,7 @@ def qa_scores(
 _CMRC_PUNCTUATION = frozenset("-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』")
 _CHINESE = re.compile("[\u4e00-\u9fa5]")
 # Where NLTK's word_tokenize, which the script uses, parts words that are not Chinese.
-_SYMBOL = re.compile(r"""\.{2,}|[;@#$%&?!*"()\[\]{}<>«»“”‘„—]|[,:](?![0-9])|--""")
+_SYMBOL = re.compile(r"""\.{2,}|[;@#$%&?!*"()\[\]{}<>«»“”‘„‒–—―]|[,:](?![0-9])|--""")
 _LAST_POINT = re.compile(r"""(?<!\.)\.(?=[\])}>"'»”’ ]*$)""")
 _CLITIC = re.compile(r"(?<=[^'\s])(n't|'(?:s|m|d|ll|re|ve)?)(?=\s|$)")
 
@@ -266,8 +266,8 @@ def cmrc_f1(prediction: str, answers: Sequence[str]) -> float:
     :func:`char_f1` gives 8/9.
 
     The script cuts what is not Chinese by NLTK's English tokeniser. Here a few rules stand for
-    it: they part punctuation and clitics, but leave quotation marks as they are and do not cut
-    sentences.
+    it: they part punctuation, dashes among it, and clitics, but leave quotation marks as they are
+    and do not cut sentences.
 
     Raises:
         TypeError: if an answer is no string or `answers` is a single one.

@@ -21,6 +21,7 @@ from safetensors.numpy import load_file
 
 from kexian_utils.bert.checkpoints import Checkpoint, minilm
 from kexian_utils.bert.encoder import encode
+from kexian_utils.bert.fast_encoder import FastEncoder
 from kexian_utils.commands.main import main
 
 module = importlib.import_module("kexian_utils.bert.expand_checkpoint")
@@ -416,12 +417,44 @@ def one_more_module(source):
     (source / "modules.json").write_text(json.dumps(modules))
 
 
+def pooling(path, victim="victim"):
+    """A model whose modules.json names a folder for Pooling; beside the model stands a victim."""
+
+    def change(source):
+        for folder in (source.parent / victim, source / victim):
+            folder.mkdir()
+            (folder / "config.json").write_text('{"word_embedding_dimension": 100}')
+        (source / "link").symlink_to(source.parent / victim)
+        real = str(source.parent / victim) if path == "ABSOLUTE" else path
+        module = {"type": "sentence_transformers.models.Pooling", "path": real}
+        (source / "modules.json").write_text(json.dumps([module]))
+
+    return change
+
+
+OUTSIDE = ["../victim", "ABSOLUTE", "", ".", "..", "victim/..", "link", None, 5, ["victim"]]
+
+
+@pytest.mark.parametrize("path", OUTSIDE)
+def test_modules_stay_inside_their_model(folder, path):
+    source = small(folder / "small")
+    pooling(path)(source)
+    words = "modules.json in .* must name a folder inside it, no link, as path of Pooling, got"
+    refused([source, folder / "large", "--width", "2"], words)
+    assert "100" in (folder / "victim" / "config.json").read_text()
+    assert sorted(p.name for p in folder.iterdir()) == ["small", "victim"]
+
+
 def head(values):
     c = folders.config()
     added = folders.tensors(c, mlm=True)
     names = [n for n in added if n.startswith("cls.")]
     table = {"cls.predictions.decoder.weight": np.ones((29, 12), "f4")}
     return values | {n: added[n] for n in names} | table
+
+
+def written(name, text):
+    return lambda source: (source / name).write_text(text)
 
 
 BIAS = "encoder.layer.1.output.dense.bias"
@@ -456,8 +489,43 @@ REFUSED = {
     "no weights": (lambda s: (s / "model.safetensors").unlink(), "must hold model.safetensors"),
     "no config": (lambda s: (s / "config.json").unlink(), r"must hold config\.json"),
     "not finite": (with_tensor(BIAS, np.full(12, np.nan, "f4")), "not finite"),
+    "no segments": (edit(type_vocab_size=0), "type_vocab_size must be a whole number"),
+    "more layers than atoms": (edit(num_hidden_layers=10**9), r"layer\.2\.\S+ is missing"),
+    "modules in words": (written("modules.json", "5"), r"modules\.json must be JSON with a list"),
+    "modules nested": (written("modules.json", "[" * 10**5), "must be JSON with a list"),
+    "a module in words": (written("modules.json", "[5]"), "must list objects with a type, got 5"),
     "another module": (one_more_module, "modules.json lists Dense"),
 }
+
+
+def test_an_untied_head_has_its_own_bias(folder):
+    """As transformers 5 writes it: both biases, the first as it started, the other trained."""
+    c = folders.config(architectures=["BertForMaskedLM"], tie_word_embeddings=False)
+    values = folders.tensors(c, pooler=False, mlm=True)
+    rng = np.random.default_rng(5)
+    values["cls.predictions.decoder.weight"] = rng.normal(size=(29, 12)).astype("f4")
+    values["cls.predictions.decoder.bias"] = rng.normal(size=29).astype("f4")
+    values["cls.predictions.bias"] = np.zeros(29, "f4")
+    folders.write(folder / "small", c, values)
+    report = module.expand_checkpoint(folder / "small", folder / "large", width=2)
+    assert report.error < 1e-5
+    large = load_file(folder / "large" / "model.safetensors")
+    np.testing.assert_array_equal(
+        large["cls.predictions.decoder.bias"], values["cls.predictions.decoder.bias"]
+    )
+    inputs = folders.inputs(c)
+    found = encode(values, c, *inputs).logits
+    without = encode(values | {"cls.predictions.decoder.bias": np.zeros(29)}, c, *inputs).logits
+    np.testing.assert_allclose(
+        found - without, np.broadcast_to(values["cls.predictions.decoder.bias"], found.shape),
+        atol=1e-9,
+    )  # fmt: skip
+    fast = FastEncoder(values, c)
+    states = np.zeros((1, 12))
+    difference = fast.log_probabilities(states) - FastEncoder(
+        values | {"cls.predictions.decoder.bias": np.zeros(29, "f4")}, c
+    ).log_probabilities(states)
+    assert np.ptp(difference) > 1
 
 
 def refused(arguments, words, code=2):

@@ -34,6 +34,17 @@ def test_squad_form():
     assert (found.repaired, found.not_found) == (0, 0)
 
 
+def test_null_is_no_name(tmp_path):
+    data = _squad([_answer("法国", 3)], title=None)
+    data["data"][0]["paragraphs"][0]["id"] = None
+    (context,) = reading.load_squad_style(data).contexts
+    assert (context.id, context.title) == ("0-0", "")
+    deep = tmp_path / "deep.json"
+    deep.write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=r"deep\.json must be JSON of a sane depth"):
+        reading.load_squad_style(deep)
+
+
 @pytest.mark.parametrize(
     ("stated", "place", "repaired"),
     [

@@ -181,12 +181,21 @@ def test_contest_rule_against_a_slow_reading():
 
 
 def test_punctuation_of_the_contest():
-    assert len(scores.QA_PUNCTUATION) == 127
+    assert len(scores.QA_PUNCTUATION) == 128
     assert all(len(mark) == 1 for mark in scores.QA_PUNCTUATION)
     assert {mark for mark in scores.QA_PUNCTUATION if mark.isalnum()} == set("々ˇˉ")
     assert {"−", "％", "＋", "－", " "}.isdisjoint(scores.QA_PUNCTUATION)
     for mark in scores.QA_PUNCTUATION:
         assert scores.qa_normalize(f"甲{mark}乙") == "甲乙"
+
+
+def test_a_mark_that_does_not_show():
+    assert scores.qa_exact_match("天命\x7f^", "天命", ["天命"])
+
+
+@pytest.mark.parametrize("dash", "‒–—―")
+def test_dashes_part_words(dash):
+    assert scores.cmrc_f1(f"1982{dash}20", ["1982"]) == 0.5
 
 
 def test_scores_of_a_set():

@@ -248,6 +248,38 @@ def ultrametric(n, rng):
     return grow(0, n, 0), matrix
 
 
+def linked_code(matrix, start=0):
+    """The code that article 7476 links, as it stands there, with places for words."""
+    n = len(matrix)
+    if n == 1:
+        return start
+    if n == 2:
+        return (start, start + 1)
+    gain = [
+        (matrix[:i, :i].mean() + matrix[i:, i:].mean())
+        - (matrix[:i, i:].mean() + matrix[i:, :i].mean())
+        for i in range(1, n - 1)
+    ]
+    k = int(np.argmax(gain)) + 1
+    rest = linked_code(matrix[k + 1 :, k + 1 :], start + k + 1)
+    return (linked_code(matrix[:k, :k], start), (start + k, rest))
+
+
+def test_phrases_of_the_linked_code():
+    smallest = np.array([[0, 5, 1], [5, 0, 1], [1, 1, 0]])
+    assert trees.top_down_tree(smallest) == ((0, 1), 2)
+    assert trees.top_down_tree(smallest, "article_code") == (0, (1, 2))
+    rng = np.random.default_rng(0)
+    different = 0
+    for _ in range(300):
+        matrix = rng.random((rng.integers(1, 9),) * 2)
+        np.fill_diagonal(matrix, 0)
+        found = trees.top_down_tree(matrix, "article_code")
+        assert found == linked_code(matrix)
+        different += found != trees.top_down_tree(matrix)
+    assert different > 50
+
+
 def test_min_between_is_exact_on_ultrametric_matrices():
     rng = np.random.default_rng(4)
     for _ in range(1000):
@@ -424,6 +456,12 @@ TEXT = "\n".join(
         row(1, "Ja", 0, "INTJ", "root"),
     ]
 )
+
+
+def test_comments_apart_belong_to_no_sentence():
+    row = "1\tx\t_\tX\t_\t_\t0\troot\t_\t_\n"
+    apart = trees.read_conllu(f"# sent_id = a\n\n{row}\n# sent_id = b\n{row}")
+    assert [sentence.sent_id for sentence in apart] == ["", "b"]
 
 
 @pytest.mark.parametrize(

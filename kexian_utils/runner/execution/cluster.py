@@ -36,7 +36,7 @@ CONNECT_SECONDS = 15
 
 def package_digest() -> str:
     """A digest of the modules of `kexian_utils` as they are installed here."""
-    base = Path(__file__).resolve().parents[1]
+    base = Path(__file__).resolve().parents[2]
     digest = hashlib.sha256()
     for path in sorted(base.rglob("*.py")):
         digest.update(f"{path.relative_to(base)} {content_digest(path)}\n".encode())
