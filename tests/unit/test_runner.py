@@ -349,7 +349,6 @@ def test_hygiene_asks_a_skeleton_for_a_run_and_for_nothing_that_it_wrote(checkou
     kexian("new", "4733")
     known = catalogue.load(checkout)
     path = checkout / known.article("4733").path
-    kexian("refresh", "4733")
     found = hygiene.check_notebook(path, known)
     asked = "execution count|the phases none|no stored output|no measured headline|0 figures"
     assert len(found) == 5, found
