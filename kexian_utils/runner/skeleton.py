@@ -203,6 +203,7 @@ def write_chapter(root: Path, article: Article) -> list[str]:
     if f"{{{bibliography_key(article)}," not in entries:
         write_text(bibliography, f"{entries.rstrip()}\n\n{bibliography_entry(article)}".lstrip())
         done.append(f"added {bibliography_key(article)} to book/references.bib")
+    refresh_notebook(root, path)
     done.append(f"next: make lab, `kexian accept {article.id}`, `kexian check {article.id} --all`")
     return done
 

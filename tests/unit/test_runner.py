@@ -101,6 +101,17 @@ def test_accept_stores_fresh_outputs_and_check_compares(checkout, chapter):
     assert chapter.read_bytes() == kept
 
 
+def test_check_takes_up_a_run_of_older_prose_and_comments(checkout, chapter):
+    kexian("accept", "7533", "--yes")
+    edited = nbformat.read(chapter, 4)
+    edited.cells[1].source += "  # why"
+    edited.cells.insert(0, nbformat.v4.new_markdown_cell("# Prose", id="prose"))
+    execute.write_notebook(chapter, edited)
+    assert "is up to date" in kexian("run", "7533").output
+    result = kexian("check", "7533")
+    assert result.exit_code == 0, result.output
+
+
 def test_list_claims_and_help_have_examples(checkout):
     assert "1 of 36 chapters are written" in kexian("list").output
     rows = json.loads(kexian("list", "--json").output)
@@ -350,7 +361,6 @@ def test_hygiene_asks_a_skeleton_for_a_run_and_for_nothing_that_it_wrote(checkou
     kexian("new", "4733")
     known = catalogue.load(checkout)
     path = checkout / known.article("4733").path
-    kexian("refresh", "4733")
     found = hygiene.check_notebook(path, known)
     asked = "execution count|the phases none|no stored output|no measured headline|0 figures"
     assert len(found) == 5, found

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -346,17 +346,17 @@ def checks(root: Path, catalogue: Catalogue, article: Article, folder: Path) -> 
 
     notebook = read_notebook(path)
     found = {
+        "mistakes": lambda: mistake_problems(root, article),
         "rerun": lambda: rerun_problems(root, article),
         "smoke": lambda: at_another_seed(smoke),
         "jax": lambda: at_another_seed(on_jax),
-        "mistakes": lambda: mistake_problems(root, article),
+        "rehearsal": lambda: rehearsal_problems(root, article, folder / "rehearsal"),
         "cold": lambda: digit_problems(runs(smoke), runs(smoke, COLD)),
         "seeds": lambda: seed_problems(root, article, folder / "disturbed", runs(smoke)),
         "tolerances": lambda: planted_changes.problems(notebook),
         "hygiene": lambda: check_notebook(path, catalogue),
         "planting": lambda: planting_problems(root, article),
         "study": lambda: study_problems(root, article),
-        "rehearsal": lambda: rehearsal_problems(root, article, folder / "rehearsal"),
         "refusal": lambda: refusal_problems(root, article, folder / "refused"),
     }
     if not cells.uses_keras(notebook):
@@ -375,7 +375,7 @@ def rules_markdown() -> str:
 
 
 def run_checks(wanted: list[Check], jobs: int) -> Iterator[Finding]:
-    """Run checks, `jobs` at a time, and give what came of each in their order."""
+    """Run checks, `jobs` at a time, and give what came of each as soon as it is known."""
 
     def run(check: Check) -> Finding:
         started = perf_counter()
@@ -388,7 +388,7 @@ def run_checks(wanted: list[Check], jobs: int) -> Iterator[Finding]:
     with ThreadPoolExecutor(jobs) as threads:
         futures = [threads.submit(run, check) for check in wanted]
         try:
-            for future in futures:
+            for future in as_completed(futures):
                 yield future.result()
         except BaseException:  # Ctrl-C: without their kernels, the threads come to an end, too
             unfinished = [future for future in futures if not future.cancel()]
