@@ -460,7 +460,7 @@ TEXT = "\n".join(
 
 def test_comments_apart_belong_to_no_sentence():
     row = "1\tx\t_\tX\t_\t_\t0\troot\t_\t_\n"
-    apart = trees.read_conllu(f"# sent_id = a\n\n{row}\n# sent_id = b\n{row}")
+    apart = treebanks.read_conllu(f"# sent_id = a\n\n{row}\n# sent_id = b\n{row}")
     assert [sentence.sent_id for sentence in apart] == ["", "b"]
 
 
