@@ -85,6 +85,10 @@ def dropout_covariance(
 
     Raises:
         ValueError: for a rate or a noise shape that does not fit.
+
+    Examples:
+        >>> dropout_covariance(np.array([[2.0, 0.0], [0.0, 2.0]]), 0.5).tolist()
+        [[4.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 4.0]]
     """
     odds = _odds(rate)
     x = np.asarray(x, dtype=float)
@@ -112,6 +116,10 @@ def dropout_ridge_solution(
 
     Raises:
         ValueError: for a rate out of range, shapes that do not fit, or values that are not finite.
+
+    Examples:
+        >>> dropout_ridge_solution(np.array([[1.0], [1.0]]), np.array([1.0, 3.0]), 0.0).tolist()
+        [2.0]
     """
     odds = _odds(rate)
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
@@ -144,6 +152,10 @@ def geometric_mean_probs(log_probs: np.ndarray, weights: np.ndarray | None = Non
 
     Raises:
         ValueError: for weights that are not a distribution over the members.
+
+    Examples:
+        >>> geometric_mean_probs(np.log([[0.5, 0.5], [0.9, 0.1]])).round(3).tolist()
+        [0.75, 0.25]
     """
     log_probs = np.asarray(log_probs, dtype=float)
     if log_probs.ndim < 2:

@@ -34,6 +34,10 @@ def wasserstein1_exact(a: Any, b: Any) -> float:
 
     Raises:
         ValueError: a sample is not of that shape, not finite, or the sizes differ.
+
+    Examples:
+        >>> wasserstein1_exact(np.array([[0.0], [1.0]]), np.array([[1.0], [3.0]]))
+        1.5
     """
     a, b = _pair(a, b)
     if len(a) != len(b):
@@ -58,6 +62,10 @@ def sliced_wasserstein(
 
     Raises:
         ValueError: a sample is not of that shape or not finite, or `directions` is below 1.
+
+    Examples:
+        >>> sliced_wasserstein(np.array([[0.0], [1.0]]), np.array([[1.0], [3.0]]))
+        1.5
     """
     a, b = _pair(a, b)
     if directions < 1:
@@ -80,6 +88,11 @@ def frechet_distance(a: Any, b: Any) -> float:
 
     Raises:
         ValueError: a sample is not of that shape, not finite, or holds a single point.
+
+    Examples:
+        >>> a = np.random.default_rng(0).normal(size=(500, 2))
+        >>> round(frechet_distance(a, a + [3.0, 4.0]), 6)
+        25.0
     """
     a, b = _pair(a, b)
     if min(len(a), len(b)) < 2:
@@ -117,6 +130,11 @@ def mode_coverage(
     Raises:
         ValueError: wrong shapes, values that are not finite, `radius` not positive, or
             `min_share` not above 0 and at most 1.
+
+    Examples:
+        >>> found = mode_coverage(np.array([[0.0], [0.1], [5.0]]), np.array([[0.0], [9.0]]), 0.5)
+        >>> found.modes, round(found.quality, 3)
+        (1, 0.667)
     """
     samples, centers = _pair(samples, centers, "samples", "centers")
     if not (np.isfinite(radius) and radius > 0):

@@ -41,6 +41,10 @@ def interpolate(real: Any, fake: Any, epsilon: Any) -> Any:
 
     Raises:
         ValueError: the shapes do not fit.
+
+    Examples:
+        >>> interpolate(np.zeros((2, 3)), np.ones((2, 3)), np.array([[0.25], [1.0]])).tolist()
+        [[0.25, 0.25, 0.25], [1.0, 1.0, 1.0]]
     """
     shapes = [tuple(np.shape(value)) for value in (real, fake, epsilon)]
     if shapes[0] != shapes[1] or len(shapes[0]) < 2:
@@ -82,6 +86,12 @@ def gradient_penalty(
         ValueError: the critic does not give one score per sample, an unknown kind, a list of kinds
             that does not fit `x`, or `target` below 0.
         RuntimeError: the backend is neither TensorFlow nor JAX.
+
+    Examples:
+        >>> from keras import ops
+        >>> critic = lambda x: ops.sum(x * np.array([3.0, 4.0]), axis=-1)
+        >>> ops.convert_to_numpy(gradient_penalty(critic, ops.ones((2, 2)))).round(4).tolist()
+        16.0
     """
     from keras import ops
 

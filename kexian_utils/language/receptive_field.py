@@ -26,6 +26,10 @@ def receptive_field(kernel_size: int, rates: Sequence[int]) -> int:
 
     Raises:
         ValueError: for a kernel size or rate below 1, or one that is no integer.
+
+    Examples:
+        >>> receptive_field(3, [1, 2, 4])
+        15
     """
     _checks.whole("kernel_size", kernel_size, 1)
     return 1 + (int(kernel_size) - 1) * sum(_checked_rates(rates))
@@ -49,6 +53,10 @@ def path_multiplicity(rates: Sequence[int], kernel_size: int = 3) -> np.ndarray:
     Raises:
         ValueError: for a kernel size or rate below 1, or one that is no integer; if there are
             more paths than an int64 holds.
+
+    Examples:
+        >>> path_multiplicity([1, 1]).tolist()
+        [1, 2, 3, 2, 1]
     """
     _checks.whole("kernel_size", kernel_size, 1)
     steps = _checked_rates(rates)

@@ -55,6 +55,10 @@ def segment_by_threshold(
 
     Raises:
         ValueError: for an empty text, scores of another shape, or NaN.
+
+    Examples:
+        >>> segment_by_threshold("今天天气", [2.0, -1.0, 3.0], 0.0)
+        ['今天', '天气']
     """
     units = list(text)
     values = np.asarray(scores, dtype=float)
@@ -77,6 +81,10 @@ def word_spans(words: Sequence[str]) -> list[tuple[int, int]]:
     Raises:
         TypeError: if `words` is a single string.
         ValueError: if there is no word, or an empty one.
+
+    Examples:
+        >>> word_spans(["今天", "天气", "好"])
+        [(0, 2), (2, 4), (4, 5)]
     """
     _check_words("words", words)
     ends = np.cumsum([0, *map(len, words)]).tolist()
@@ -108,6 +116,10 @@ def word_counts(predicted: Sequence[str], gold: Sequence[str]) -> WordCounts:
     Raises:
         TypeError: if an argument is a single string.
         ValueError: if one is empty or they do not join to the same text.
+
+    Examples:
+        >>> word_counts(["今天", "天", "气"], ["今天", "天气"])
+        WordCounts(correct=1, predicted=3, gold=2)
     """
     _check_words("predicted", predicted)
     _check_words("gold", gold)
@@ -139,6 +151,10 @@ def word_f1(
     Raises:
         TypeError: if an argument is a single string, or one is a sentence and the other is not.
         ValueError: if one is empty or they do not join to the same text.
+
+    Examples:
+        >>> round(word_f1([["今天", "天", "气"]], [["今天", "天气"]]).f1, 3)
+        0.4
     """
     corpora = [_as_corpus("predicted", predicted), _as_corpus("gold", gold)]
     if isinstance(predicted[0], str) != isinstance(gold[0], str):
@@ -199,6 +215,12 @@ class NeighbourPMI:
     Raises:
         TypeError: if `texts` is a single string.
         ValueError: if no text has two characters, or for another smoothing.
+
+    Examples:
+        >>> pmi = NeighbourPMI(["今天天气好", "今天很好", "天气很好"])
+        >>> scores = pmi("今天天气")
+        >>> bool(scores[0] > scores[1])  # 今天 holds together, 天天 does not
+        True
     """
 
     def __init__(self, texts: Iterable[str], smoothing: float = 0.01):
@@ -268,6 +290,10 @@ def cut_sentences(text: str, max_length: int | None = None) -> list[str]:
     Raises:
         TypeError: if `text` is no string.
         ValueError: if `max_length` is below 1.
+
+    Examples:
+        >>> cut_sentences("今天很好。你呢？Pi is 3.14. Yes.")
+        ['今天很好。', '你呢？', 'Pi is 3.14. ', 'Yes.']
     """
     if not isinstance(text, str):
         raise TypeError(f"text must be a string, got {type(text).__name__}")

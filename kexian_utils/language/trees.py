@@ -50,7 +50,12 @@ Spans = set[tuple[int, int]]
 
 
 class Counts(NamedTuple):
-    """How many of the gold arcs or spans a prediction found."""
+    """How many of the gold arcs or spans a prediction found.
+
+    Examples:
+        >>> Counts(found=3, total=4)
+        Counts(found=3, total=4)
+    """
 
     found: int
     total: int
@@ -80,6 +85,10 @@ def eisner(scores: ArrayLike, root: int | ArrayLike | None = None) -> np.ndarray
 
     Raises:
         ValueError: if `scores` is not square and finite or `root` does not fit it.
+
+    Examples:
+        >>> eisner([[0, 1, 1], [9, 0, 9], [1, 1, 0]], root=1).tolist()  # the second word heads both
+        [1, -1, 1]
     """
     weights = _square("scores", scores)
     n = len(weights)
@@ -166,6 +175,10 @@ def chu_liu_edmonds(scores: ArrayLike, root: int | ArrayLike | None = None) -> n
 
     Raises:
         ValueError: if `scores` is not square and finite or `root` does not fit it.
+
+    Examples:
+        >>> chu_liu_edmonds([[0, 1, 1], [9, 0, 9], [1, 1, 0]], root=1).tolist()
+        [1, -1, 1]
     """
     weights = _square("scores", scores)
     n = len(weights)
@@ -232,6 +245,10 @@ def max_spanning_tree(impact: ArrayLike) -> np.ndarray:
 
     Raises:
         ValueError: if `impact` is not square and finite.
+
+    Examples:
+        >>> max_spanning_tree([[0, 5, 1], [5, 0, 4], [1, 4, 0]]).tolist()
+        [[0, 1], [1, 2]]
     """
     matrix = _square("impact", impact)
     n = len(matrix)
@@ -278,6 +295,12 @@ def top_down_tree(impact: ArrayLike, criterion: str = "article", heads: bool | N
 
     Raises:
         ValueError: if `impact` is not square and finite, or for another criterion.
+
+    Examples:
+        >>> top_down_tree([[0, 5, 1], [5, 0, 1], [1, 1, 0]])
+        ((0, 1), 2)
+        >>> top_down_tree([[0, 5, 1], [5, 0, 1], [1, 1, 0]], "article_code")
+        (0, (1, 2))
     """
     matrix = _square("impact", impact)
     _checks.choice("criterion", criterion, ("article", "article_code", "min_between"))
@@ -323,6 +346,10 @@ def spans(tree: Tree) -> Spans:
 
     Raises:
         ValueError: if the leaves are not the words 0, 1, 2, … in this order.
+
+    Examples:
+        >>> sorted(spans(((0, 1), 2)))
+        [(0, 2), (0, 3)]
     """
     found: Spans = set()
     todo: list[tuple[str, Any]] = [("tree", tree)]
@@ -354,6 +381,10 @@ def chain_heads(n: int, to: str = "left") -> np.ndarray:
 
     Raises:
         ValueError: for fewer than 1 word or another direction.
+
+    Examples:
+        >>> chain_heads(4).tolist()
+        [-1, 0, 1, 2]
     """
     _check_size(n)
     if to not in ("left", "right"):
@@ -364,7 +395,12 @@ def chain_heads(n: int, to: str = "left") -> np.ndarray:
 
 
 def right_branching(n: int) -> Tree:
-    """The phrase tree (0, (1, (2, …))) over `n` words, at least 1."""
+    """The phrase tree (0, (1, (2, …))) over `n` words, at least 1.
+
+    Examples:
+        >>> right_branching(4)
+        (0, (1, (2, 3)))
+    """
     _check_size(n)
     return _grow(n, lambda start, end: start + 1, heads=False)
 
@@ -380,6 +416,10 @@ def random_edges(n: int, seed: int | np.random.Generator) -> np.ndarray:
 
     Returns:
         Edges as from :func:`max_spanning_tree`.
+
+    Examples:
+        >>> random_edges(4, seed=0).shape
+        (3, 2)
     """
     _check_size(n)
     sequence = _generator(seed).integers(n, size=max(n - 2, 0))
@@ -405,6 +445,10 @@ def random_phrases(n: int, seed: int | np.random.Generator) -> Tree:
 
     Arguments as for :func:`random_edges`. Not all trees are equally likely: balanced ones are
     more so than under a uniform choice among all trees.
+
+    Examples:
+        >>> sorted(spans(random_phrases(2, seed=0)))
+        [(0, 2)]
     """
     _check_size(n)
     rng = _generator(seed)
@@ -412,7 +456,12 @@ def random_phrases(n: int, seed: int | np.random.Generator) -> Tree:
 
 
 def distance_decay(n: int) -> np.ndarray:
-    """The matrix with entry 1/|i-j| off the diagonal: all that is known is the distance."""
+    """The matrix with entry 1/|i-j| off the diagonal: all that is known is the distance.
+
+    Examples:
+        >>> distance_decay(3).round(3).tolist()
+        [[0.0, 1.0, 0.5], [1.0, 0.0, 1.0], [0.5, 1.0, 0.0]]
+    """
     _check_size(n)
     distance = np.abs(np.subtract.outer(np.arange(n), np.arange(n))).astype(float)
     return np.divide(1.0, distance, out=np.zeros((n, n)), where=distance > 0)
@@ -438,6 +487,10 @@ def undirected_attachment(
     Raises:
         ValueError: for heads or edges outside the sentence, shapes that do not fit, or a distance
             below 1.
+
+    Examples:
+        >>> undirected_attachment([[0, 1], [1, 2]], [1, -1, 0])
+        Counts(found=1, total=2)
     """
     if isinstance(shortest, bool) or not isinstance(shortest, (int, np.integer)) or shortest < 1:
         raise ValueError(f"shortest must be an integer of at least 1, got {shortest!r}")
@@ -490,6 +543,10 @@ def attachment(
 
     Raises:
         ValueError: for heads outside the sentence or shapes that do not fit.
+
+    Examples:
+        >>> attachment([1, -1, 1], [1, -1, 0])
+        Counts(found=2, total=3)
     """
     gold = _heads("gold_heads", gold_heads)
     guess = _heads("predicted", predicted)
@@ -502,7 +559,12 @@ def attachment(
 
 
 def span_recall(predicted: Iterable[tuple[int, int]], gold: Iterable[tuple[int, int]]) -> Counts:
-    """How many of the gold spans are among the predicted ones; see :func:`gold_spans`."""
+    """How many of the gold spans are among the predicted ones; see :func:`gold_spans`.
+
+    Examples:
+        >>> span_recall({(0, 2), (1, 3)}, {(0, 2)})
+        Counts(found=1, total=1)
+    """
     gold = set(gold)
     return Counts(len(gold & set(predicted)), len(gold))
 
@@ -518,6 +580,10 @@ def gold_spans(heads: ArrayLike) -> Spans:
 
     Raises:
         ValueError: if `heads` is not a tree.
+
+    Examples:
+        >>> sorted(gold_spans([1, 3, 3, -1]))
+        [(0, 2)]
     """
     heads = _heads("heads", heads)
     fault = tree_fault(heads.tolist())

@@ -39,6 +39,11 @@ def clip_by_global_norm(
         TypeError: an array is not of a real floating dtype; clipped integers would be zeros.
         ValueError: `gradients` is empty or not finite, `max_norm` is not positive and finite, or
             `mode` is unknown.
+
+    Examples:
+        >>> clipped, norm = clip_by_global_norm([np.array([3.0, 4.0])], 1.0)
+        >>> clipped[0].round(3).tolist(), float(norm)
+        ([0.6, 0.8], 5.0)
     """
     _checks.real("max_norm", max_norm, above=0)
     _checks.choice("mode", mode, ("hard", "soft"))
@@ -87,6 +92,11 @@ def directional_smoothness(
     Raises:
         ValueError: `theta` or `direction` has another shape than ``(n,)``, is not finite, or the
             direction is zero; or `step` is not positive.
+
+    Examples:
+        >>> cubic = lambda t: t**2  # the gradient of t**3 / 3
+        >>> round(directional_smoothness(cubic, np.array([3.0]), np.array([1.0])), 6)
+        6.0
     """
     theta, direction = np.asarray(theta), np.asarray(direction)
     if theta.dtype.kind != "f":
@@ -126,6 +136,11 @@ def fit_l0_l1(grad_norms: Any, smoothness: Any) -> tuple[float, float]:
     Raises:
         ValueError: shapes that differ, fewer than three points, values that are negative or not
             finite, or gradient norms that are all equal.
+
+    Examples:
+        >>> L0, L1 = fit_l0_l1([0.0, 1.0, 2.0], [1.0, 3.0, 5.0])
+        >>> round(L0, 6), round(L1, 6)
+        (1.0, 2.0)
     """
     r, values = np.asarray(grad_norms, dtype=float), np.asarray(smoothness, dtype=float)
     if r.ndim != 1 or r.shape != values.shape or len(r) < 3:
@@ -159,6 +174,10 @@ def l0_l1_step_size(grad_norm: Any, L0: float, L1: float, rule: str = "clip") ->
     Raises:
         ValueError: a negative or not finite argument, an unknown rule, or
             :math:`L_0+L_1r=0`, where no step is too long.
+
+    Examples:
+        >>> l0_l1_step_size(np.array([0.0, 10.0]), 1.0, 1.0).round(4).tolist()
+        [1.0, 0.0909]
     """
     if rule not in ("clip", "optimal"):
         raise ValueError(f"rule must be 'clip' or 'optimal', got {rule!r}")

@@ -44,6 +44,11 @@ def loss_landscape_probe(
     Raises:
         ValueError: if `theta` is not a vector; if `step_sizes` is empty or holds a value that is
             not positive and finite; if the gradient at `theta` is zero or not finite.
+
+    Examples:
+        >>> found = loss_landscape_probe(lambda t: (t @ t / 2, t), np.array([3.0, 4.0]), [0.5, 1.0])
+        >>> found['loss'], found['losses'].tolist(), found['effective_smoothness']
+        (12.5, [3.125, 0.0], 1.0)
     """
     theta = np.asarray(theta)
     if theta.ndim != 1:
@@ -97,6 +102,11 @@ def hessian_extremal_eigenvalues(
     Raises:
         ValueError: if `dim` or `num_steps` is below 1, or a product has another shape or is not
             finite.
+
+    Examples:
+        >>> low, high = hessian_extremal_eigenvalues(lambda v: np.array([1.0, 4.0, 9.0]) * v, 3)
+        >>> round(low, 6), round(high, 6)
+        (1.0, 9.0)
     """
     if dim < 1:
         raise ValueError(f"dim must be at least 1, got {dim}")
@@ -145,6 +155,11 @@ def second_moment_summary(x: np.ndarray) -> dict[str, float]:
 
     Raises:
         ValueError: if `x` is not 2-D, is empty, or holds nan or infinity.
+
+    Examples:
+        >>> summary = second_moment_summary(np.array([[1.0, 2.0], [3.0, 2.0]]))
+        >>> {name: round(value, 3) for name, value in summary.items()}
+        {'mean_share': 0.889, 'trace': 9.0, 'top_eigenvalue': 8.531, 'centered_top_eigenvalue': 1.0}
     """
     x = finite_matrix(x)
     mean = x.mean(axis=0)

@@ -40,6 +40,13 @@ def fgm_perturbation(
 
     Raises:
         ValueError: `epsilon` is negative or not finite, or `norm` is unknown.
+
+    Examples:
+        >>> from keras import ops
+        >>> ops.convert_to_numpy(fgm_perturbation(np.array([[3.0, 4.0]]), 0.5)).round(3).tolist()
+        [[0.3, 0.4]]
+        >>> ops.convert_to_numpy(fgm_perturbation(np.array([[3.0, -4.0]]), 0.5, 'linf')).tolist()
+        [[0.5, -0.5]]
     """
     from keras import ops
 
@@ -91,6 +98,13 @@ def pgd_attack(
     Raises:
         ValueError: a size is negative, `steps` is not a whole number of at least 0, `norm` is
             unknown or ``"none"``, or `clip` is not an increasing pair.
+
+    Examples:
+        >>> from keras import ops
+        >>> squares = lambda x, y: ops.sum(x * x, axis=-1)
+        >>> moved = pgd_attack(squares, ops.array([[3.0, 4.0]]), None, 0.5, steps=3, step_size=0.3)
+        >>> ops.convert_to_numpy(moved).astype(float).round(3).tolist()  # outward, half a unit
+        [[3.3, 4.4]]
     """
     from keras import ops
 
@@ -139,6 +153,13 @@ def input_gradient_penalty(
 
     Raises:
         ValueError: `norm` is unknown.
+
+    Examples:
+        >>> from keras import ops
+        >>> losses = lambda x, y: ops.sum(x * x, axis=-1)
+        >>> found = input_gradient_penalty(losses, ops.array([[3.0, 4.0]]), None)
+        >>> ops.convert_to_numpy(found).tolist()
+        [10.0]
     """
     from keras import backend, ops
 

@@ -36,6 +36,11 @@ def he_normal(widths: Sequence[int], rngs: Sequence[np.random.Generator]) -> lis
 
     Raises:
         ValueError: for fewer than two widths, one below 1, or no generator.
+
+    Examples:
+        >>> weights = he_normal((64, 32, 10), [np.random.default_rng(seed) for seed in (0, 1)])
+        >>> [w.shape for w in weights]
+        [(2, 64, 32), (2, 1, 32), (2, 32, 10), (2, 1, 10)]
     """
     if len(widths) < 2 or min(widths) < 1:
         raise ValueError(f"widths must be at least two positive numbers, got {tuple(widths)}")
@@ -64,6 +69,11 @@ def mlp_logits(
 
     Returns:
         Shape ``(R, batch, out)``.
+
+    Examples:
+        >>> weights = he_normal((64, 32, 10), [np.random.default_rng(seed) for seed in (0, 1)])
+        >>> tuple(mlp_logits(weights, np.zeros((2, 5, 64), "float32")).shape)
+        (2, 5, 10)
     """
     from keras import ops
 
@@ -86,6 +96,12 @@ def cross_entropy(logits: Any, labels: Any) -> Any:
 
     Returns:
         Shape ``(R,)``.
+
+    Examples:
+        >>> from keras import ops
+        >>> losses = cross_entropy(np.zeros((2, 5, 10)), np.zeros((2, 5), int))
+        >>> ops.convert_to_numpy(losses).round(4).tolist()
+        [2.3026, 2.3026]
     """
     from keras import ops
 

@@ -43,6 +43,10 @@ def rope_frequencies(head_dim: int, base: float = 10000.0) -> np.ndarray:
         ValueError: for a head size that is odd or too small, or a base that is not positive.
 
     Source: kexue.fm/archives/8265; Su et al. 2021, section 3.2.2.
+
+    Examples:
+        >>> rope_frequencies(4).tolist()
+        [1.0, 0.01]
     """
     if not isinstance(head_dim, (int, np.integer)) or head_dim < 2 or head_dim % 2:
         raise ValueError(f"head_dim must be an even whole number of at least 2, got {head_dim!r}")
@@ -72,6 +76,11 @@ def rotate(
 
     Raises:
         ValueError: for an odd d', another layout, or shapes that do not fit.
+
+    Examples:
+        >>> x = np.array([[[1.0, 0.0], [1.0, 0.0]]])
+        >>> rotate(x, [0, 1], frequencies=[np.pi / 2]).round(6).tolist()
+        [[[1.0, 0.0], [0.0, 1.0]]]
     """
     pairs = to_pairs(x, layout)
     positions = np.asarray(positions)
@@ -104,6 +113,10 @@ def repeat_rope_pairs(x: np.ndarray, factor: int, layout: str = "interleaved") -
         ValueError: for an odd d', a bad factor or another layout.
 
     Source: kexue.fm/archives/8444.
+
+    Examples:
+        >>> repeat_rope_pairs(np.array([[1.0, 2.0]]), 4).tolist()
+        [[0.5, 1.0, 0.5, 1.0, 0.5, 1.0, 0.5, 1.0]]
     """
     factor = _checks.whole("factor", factor, 1)
     return from_pairs(np.repeat(to_pairs(x, layout), factor, axis=-1), layout, x) / factor**0.5
@@ -134,6 +147,11 @@ def rope_expansion_error(
         ValueError: for an odd head size, a base that is not positive, or a bad factor.
 
     Source: equation (9) of chapter 8444, there for k = 2; not in the article.
+
+    Examples:
+        >>> error = rope_expansion_error(64, 10_000.0, np.arange(4))
+        >>> error.shape
+        (4,)
     """
     factor, distance = _checks.whole("factor", factor, 1), np.asarray(distance, dtype=float)
     small = rope_frequencies(head_dim, base)

@@ -42,6 +42,10 @@ def grid_positions(rows: int, columns: int, first: tuple[float, float] = (0, 0))
 
     Raises:
         ValueError: `rows` or `columns` is no whole number of at least 1.
+
+    Examples:
+        >>> grid_positions(2, 2).tolist()
+        [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
     """
     rows, columns = _checks.whole("rows", rows, 1), _checks.whole("columns", columns, 1)
     return np.stack(np.divmod(np.arange(rows * columns), columns), axis=1) + np.asarray(
@@ -64,6 +68,10 @@ def axial_frequencies(head_dim: int, dimensions: int = 2, base: float = 100.0) -
         ValueError: for a head size that does not fit, fewer than one dimension or a bad base.
 
     Source: kexue.fm/archives/8397, the last equation.
+
+    Examples:
+        >>> axial_frequencies(4).tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
     """
     if dimensions < 1:
         raise ValueError(f"dimensions must be at least 1, got {dimensions!r}")
@@ -90,6 +98,10 @@ def diagonal_frequencies(head_dim: int, base: float = 100.0) -> np.ndarray:
         ValueError: for a head size that does not fit or a bad base.
 
     Source: chapter 8397, equation (7): two-sided multiplication of quaternions.
+
+    Examples:
+        >>> diagonal_frequencies(4).shape
+        (2, 2)
     """
     return axial_frequencies(head_dim, 2, base) @ np.array([[1.0, 1.0], [1.0, -1.0]])
 
@@ -110,6 +122,10 @@ def mixed_frequencies(head_dim: int, seed: int, base: float = 100.0) -> np.ndarr
 
     Source: the starting point of Heo et al. 2024 (https://arxiv.org/abs/2403.13298), who train the
         vectors.
+
+    Examples:
+        >>> mixed_frequencies(8, seed=0).shape
+        (4, 2)
     """
     lengths = axial_frequencies(head_dim, 2, base).sum(axis=1)
     if seed < 0:
@@ -131,6 +147,10 @@ def flattened_frequencies(head_dim: int, width: int, base: float = 100.0) -> np.
 
     Raises:
         ValueError: for an odd head size, a width below 1 or a bad base.
+
+    Examples:
+        >>> flattened_frequencies(4, width=14).shape
+        (2, 2)
     """
     if width < 1:
         raise ValueError(f"width must be at least 1, got {width!r}")
@@ -150,6 +170,10 @@ def rotary_angles(positions: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
 
     Raises:
         ValueError: if the last axes differ or `frequencies` is not a matrix.
+
+    Examples:
+        >>> rotary_angles(grid_positions(1, 2), axial_frequencies(4)).tolist()
+        [[0.0, 0.0], [0.0, 1.0]]
     """
     positions, frequencies = np.asarray(positions, float), np.asarray(frequencies, float)
     if frequencies.ndim != 2 or positions.ndim < 1 or positions.shape[-1] != frequencies.shape[1]:
@@ -181,6 +205,12 @@ def rotate_nd(
         ValueError: for an odd d, another layout, or shapes that do not fit.
 
     Source: kexue.fm/archives/8397; equation (9) of the chapter.
+
+    Examples:
+        >>> q = np.ones((1, 4, 4))
+        >>> turned = rotate_nd(q, grid_positions(2, 2), axial_frequencies(4))
+        >>> np.linalg.norm(turned, axis=-1).round(12).tolist()
+        [[2.0, 2.0, 2.0, 2.0]]
     """
     pairs, angles = to_pairs(x, layout), rotary_angles(positions, frequencies)
     if angles.shape != pairs.shape[-2:]:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = pages.read(ROOT)
 MISSING = tomllib.loads(Path(__file__).with_name("examples.toml").read_text(encoding="utf-8"))
 # Rooms in which every public name has an example.
-COMPLETE = ("layers", "losses", "optimizers", "models", "autodiff", "statistics")
+COMPLETE = ("layers", "losses", "optimizers", "models", "autodiff", "statistics", "mathematics")
 pytestmark = [pytest.mark.backends, pytest.mark.usefixtures("float64_on_jax")]
 
 
