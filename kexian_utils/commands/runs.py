@@ -16,7 +16,7 @@ from kexian_utils.commands.common import RealRange, Root, WholeRange, names_argu
 from kexian_utils.errors import FOUND, KexianError
 
 if TYPE_CHECKING:
-    from kexian_utils.runner.execution.execute import Setting
+    from kexian_utils.runner.execution.files import Setting
     from kexian_utils.runner.execution.pool import Outcome
 
 _profile = click.option(
@@ -49,7 +49,7 @@ _scheduler = click.option(
 
 def _setting(profile: str, seed: int, backend: str | None) -> Setting:
     from kexian_utils.experiment.run import check_seed
-    from kexian_utils.runner.execution.execute import COMMITTED, Setting
+    from kexian_utils.runner.execution.files import COMMITTED, Setting
 
     return Setting(
         profile, check_seed(seed), backend or os.environ.get("KERAS_BACKEND") or COMMITTED.backend
@@ -151,7 +151,7 @@ def run(
     """
     _no_times_elsewhere(times, options)
     from kexian_utils.experiment.records import study_record
-    from kexian_utils.runner.execution.execute import read_notebook, write_text
+    from kexian_utils.runner.execution.files import read_notebook, write_text
     from kexian_utils.runner.execution.slicing import study_digest
 
     setting = _setting(profile, seed, backend)
@@ -179,7 +179,7 @@ def _compared(
 ) -> tuple[Any, Any, list[Any]]:
     from kexian_utils.runner.checks.compare import compare_notebooks
     from kexian_utils.runner.execution import cells
-    from kexian_utils.runner.execution.execute import read_notebook, with_outputs_of
+    from kexian_utils.runner.execution.files import read_notebook, with_outputs_of
 
     stored = read_notebook(reference(outcome.article))
     fresh = read_notebook(outcome.result.path)
@@ -259,7 +259,7 @@ def check(
       kexian check all --profile smoke --against _build/runs/smoke-s0-tensorflow --no-cache
     """
     _no_times_elsewhere(times, options)
-    from kexian_utils.runner.execution.execute import COMMITTED
+    from kexian_utils.runner.execution.files import COMMITTED
 
     if everything:
         _check_everything(root, select(root, names), options["jobs"])
@@ -310,10 +310,10 @@ def _put_budgets(root: Root, article: Article, fresh: Any) -> None:
     from kexian_utils.mime import RUN_MIME
     from kexian_utils.runner.execution import budgets
     from kexian_utils.runner.execution.cache import finished_run
-    from kexian_utils.runner.execution.execute import Setting, read_json
+    from kexian_utils.runner.execution.files import Run, Setting, read_json
 
     settings = (Setting("smoke", backend=backend) for backend in ("tensorflow", "jax"))
-    paths = (finished_run(root.path, article, setting) for setting in settings)
+    paths = (finished_run(Run(root.path, article, setting)) for setting in settings)
     notebooks = [fresh, *(read_json(path) for path in paths if path is not None)]
     runs = [run for notebook in notebooks for _, run in outputs(notebook, RUN_MIME)]
     entries = budgets.proposed(article, [run for run in runs if run["phase"] == "finish"])
@@ -335,7 +335,7 @@ def accept(root: Root, names: tuple[str, ...], yes: bool, **options: Any) -> Non
     A budget that the measured run exceeds, or does not use by half, is put right in the chapter's
     descriptor.
     """
-    from kexian_utils.runner.execution.execute import COMMITTED, with_outputs_of, write_notebook
+    from kexian_utils.runner.execution.files import COMMITTED, with_outputs_of, write_notebook
 
     done = []
     for outcome in _outcomes(root, select(root, names), COMMITTED, **options):

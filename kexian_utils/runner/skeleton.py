@@ -13,7 +13,7 @@ from kexian_utils.catalogue import Article
 from kexian_utils.errors import KexianError
 from kexian_utils.runner.execution.budgets import DEFAULTS
 from kexian_utils.runner.execution.cells import COLAB_TAG
-from kexian_utils.runner.execution.execute import read_notebook, write_notebook, write_text
+from kexian_utils.runner.execution.files import read_notebook, write_notebook, write_text
 
 PARAMETERS = """\
 profile = "default"

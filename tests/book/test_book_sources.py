@@ -17,7 +17,7 @@ from kexian_utils.experiment.records import outputs
 from kexian_utils.mime import RUN_MIME
 from kexian_utils.runner.execution import budgets
 from kexian_utils.runner.execution.cache import finished_run
-from kexian_utils.runner.execution.execute import read_notebook
+from kexian_utils.runner.execution.files import Run, read_notebook
 from kexian_utils.runner.pages import book as books
 from kexian_utils.runner.pages import render as pages
 
@@ -211,7 +211,7 @@ def test_the_executed_copies_are_shown_where_they_are_asked_for(tmp_path, monkey
     place = next(k for k, cell in enumerate(fresh.cells) if cell.get("outputs"))
     fresh.cells[place].outputs = [nbformat.v4.new_output("stream", name="stdout", text="fresh")]
     nbformat.write(fresh, copy)
-    monkeypatch.setattr(books, "finished_run", lambda root, article: copy)
+    monkeypatch.setattr(books, "finished_run", lambda run: copy)
     for source, shown in (("stored", False), ("runs", True)):
         books.stage(root, tmp_path / source, source)
         staged = nbformat.read(tmp_path / source / f"{PAGE}.ipynb", 4)
@@ -299,7 +299,7 @@ def test_every_chinese_character_has_a_glyph_in_the_book(book):
 def test_chapters_keep_their_budgets(book):
     """Of the runs that the book is built from, where the notebook tests have left them."""
     chapters = books.chapters_of(ROOT)
-    runs = {article: run for article in chapters if (run := finished_run(ROOT, article))}
+    runs = {article: run for article in chapters if (run := finished_run(Run(ROOT, article)))}
     if not runs:
         pytest.skip("no chapter has been executed here")
     if os.environ.get("CI"):  # where the notebook tests go before

@@ -11,7 +11,7 @@ from kexian_utils import catalogue
 from kexian_utils.commands.main import main
 from kexian_utils.errors import KexianError
 from kexian_utils.runner.checks import audit, hygiene
-from kexian_utils.runner.execution.execute import Setting
+from kexian_utils.runner.execution.files import Setting
 from kexian_utils.runner.skeleton import refresh_contributing
 
 ENTRIES = """

@@ -12,7 +12,7 @@ import pytest
 
 from kexian_utils.runner.checks.compare import compare_notebooks
 from kexian_utils.runner.execution.cache import run_key
-from kexian_utils.runner.execution.execute import Setting, read_notebook
+from kexian_utils.runner.execution.files import Setting, read_notebook
 
 CRASH = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
 

@@ -8,7 +8,7 @@ from project_notebooks import ARTICLES, ROOT
 
 from kexian_utils.runner.checks import planted_changes
 from kexian_utils.runner.checks.compare import compare_notebooks
-from kexian_utils.runner.execution.execute import read_notebook
+from kexian_utils.runner.execution.files import read_notebook
 
 
 @pytest.mark.parametrize("article", ARTICLES)

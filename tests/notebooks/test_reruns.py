@@ -24,13 +24,8 @@ from kexian_utils.mime import CLAIM_MIME
 from kexian_utils.runner.checks import audit
 from kexian_utils.runner.checks.compare import compare_notebooks, render_differences
 from kexian_utils.runner.execution import cells
-from kexian_utils.runner.execution.execute import (
-    COMMITTED,
-    Setting,
-    kernel_name,
-    read_notebook,
-    run_notebook,
-)
+from kexian_utils.runner.execution.execute import kernel_name, run_notebook
+from kexian_utils.runner.execution.files import COMMITTED, Setting, read_notebook
 from kexian_utils.runner.execution.provisioner import KERNEL, forks
 
 BACKENDS = ("tensorflow", pytest.param("jax", marks=pytest.mark.jax))

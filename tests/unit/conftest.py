@@ -6,7 +6,7 @@ import nbformat
 import pytest
 
 from kexian_utils import catalogue
-from kexian_utils.runner.execution import execute
+from kexian_utils.runner.execution import files
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,7 +52,7 @@ def write_chapters(empty_checkout):
                 nbformat.v4.new_code_cell(code, id="code"),
             ]
             path = empty_checkout / article.path
-            execute.write_notebook(path, nbformat.v4.new_notebook(cells=cells))
+            files.write_notebook(path, nbformat.v4.new_notebook(cells=cells))
         return articles
 
     return write

@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from kexian_utils.commands.main import main
-from kexian_utils.runner.execution import cache, cluster, execute
-from kexian_utils.runner.execution.execute import Setting
+from kexian_utils.runner.execution import cache, cluster, files
+from kexian_utils.runner.execution.files import Setting
 
 distributed = pytest.importorskip("distributed")
 
@@ -52,15 +52,15 @@ def test_records_are_those_of_a_run_on_this_machine(checkout, write_chapters, wo
     assert "random-vector-angles.ipynb, code cell 2 (code): ZeroDivisionError" in result.stderr
     assert "1 of 3 chapters failed: 7076" in result.stderr
     setting = Setting("smoke", 5)
-    kept = execute.failed_path(execute.run_path(checkout, failing, setting))
+    kept = files.Run(checkout, failing, setting).failed
     assert str(kept) in result.stderr
-    assert execute.read_notebook(kept).cells[-1].outputs[0].text == "1\n"
-    remote = execute.read_notebook(execute.run_path(checkout, article, setting))
-    assert cache.finished_run(checkout, article, setting), "not taken up again"
+    assert files.read_notebook(kept).cells[-1].outputs[0].text == "1\n"
+    remote = files.read_notebook(files.Run(checkout, article, setting).copy)
+    assert cache.finished_run(files.Run(checkout, article, setting)), "not taken up again"
     again = CliRunner().invoke(main, ["run", "6992", "8397", *options[2:]])
     assert again.output.count("is up to date") == 2
     CliRunner().invoke(main, [*options, "--no-cache"])
-    local = execute.read_notebook(execute.run_path(checkout, article, setting))
+    local = files.read_notebook(files.Run(checkout, article, setting).copy)
     assert remote.cells[-1].outputs == local.cells[-1].outputs
 
 
@@ -86,7 +86,7 @@ def test_the_chapters_of_a_killed_worker_run_elsewhere(checkout, write_chapters,
         os.kill(client.run(os.getpid, workers=[worker])[worker], signal.SIGKILL)
     outcomes += list(running)
     assert [outcome.error for outcome in outcomes] == [None, None]
-    copy = execute.read_notebook(execute.run_path(checkout, articles[0], SMOKE))
+    copy = files.read_notebook(files.Run(checkout, articles[0], SMOKE).copy)
     assert copy.cells[-1].outputs[0].text == "done\n"
     assert gone(kernel), "the kernel of the killed worker is left"
 

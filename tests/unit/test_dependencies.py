@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from kexian_utils import catalogue
 from kexian_utils.commands.main import main
-from kexian_utils.runner.execution import cache, dependencies, execute
-from kexian_utils.runner.execution.execute import COMMITTED, read_notebook
+from kexian_utils.runner.execution import cache, dependencies, files
+from kexian_utils.runner.execution.files import COMMITTED, read_notebook
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTERS = [a for a in catalogue.load(ROOT).articles if (ROOT / a.path).is_file()]
@@ -73,7 +73,9 @@ def checkout(empty_checkout, write_chapters):
 def valid(root):
     """The articles whose runs are taken up as they are."""
     return {
-        a for a in USES if cache.finished_run(root, catalogue.load(root).article(a)) is not None
+        a
+        for a in USES
+        if cache.finished_run(files.Run(root, catalogue.load(root).article(a))) is not None
     }
 
 
@@ -81,8 +83,8 @@ def pretend_to_run(root):
     """What a run leaves behind, without the run."""
     for article in (catalogue.load(root).article(a) for a in USES):
         notebook = read_notebook(root / article.path)
-        copy = execute.run_path(root, article)
-        execute.write_notebook(copy, notebook)
+        copy = files.Run(root, article).copy
+        files.write_notebook(copy, notebook)
         cache.write_record(copy, cache.run_key(root, article, notebook, COMMITTED), COMMITTED, 1.0)
     assert valid(root) == USES.keys()
 
@@ -141,16 +143,16 @@ def test_prose_touches_none_and_code_touches_its_chapter(checkout):
     path = checkout / catalogue.load(checkout).article("7533").path
     notebook = read_notebook(path)
     notebook.cells[0].source = "# Other prose"
-    execute.write_notebook(path, notebook)
+    files.write_notebook(path, notebook)
     assert valid(checkout) == USES.keys()
     notebook.cells[2].source += "  # a comment"
-    execute.write_notebook(path, notebook)
+    files.write_notebook(path, notebook)
     assert valid(checkout) == USES.keys()
     notebook.cells[2].source += "\nprint(2);"
-    execute.write_notebook(path, notebook)
+    files.write_notebook(path, notebook)
     assert USES.keys() - valid(checkout) == {"7533"}
     notebook.cells[2].source = notebook.cells[2].source.removesuffix("\nprint(2);") + "\n%time 2"
-    execute.write_notebook(path, notebook)
+    files.write_notebook(path, notebook)
     assert USES.keys() - valid(checkout) == {"7533"}
 
 
@@ -158,11 +160,11 @@ def test_the_environment_counts(checkout, monkeypatch):
     pretend_to_run(checkout)
     article = catalogue.load(checkout).article("8397")
     for setting in (
-        execute.Setting("smoke"),
-        execute.Setting(seed=1),
-        execute.Setting(backend="jax"),
+        files.Setting("smoke"),
+        files.Setting(seed=1),
+        files.Setting(backend="jax"),
     ):
-        assert cache.finished_run(checkout, article, setting) is None
+        assert cache.finished_run(files.Run(checkout, article, setting)) is None
     with monkeypatch.context() as patch:
         patch.setenv("KEXIAN_THREADS", "2")
         assert valid(checkout) == set()
@@ -191,7 +193,7 @@ def test_data_of_a_folder_of_the_reader_counts_if_it_is_named(checkout, tmp_path
 @pytest.mark.parametrize("harm", ["truncated", "edited", "no record", "broken record", "no copy"])
 def test_an_entry_is_verified_when_it_is_read(checkout, harm):
     pretend_to_run(checkout)
-    copy = execute.run_path(checkout, catalogue.load(checkout).article("7533"))
+    copy = files.Run(checkout, catalogue.load(checkout).article("7533")).copy
     record = copy.with_suffix(".json")
     if harm == "truncated":
         copy.write_bytes(copy.read_bytes()[:-20])
@@ -298,7 +300,7 @@ def copied(tmp_path_factory):
 
 def keys_of(root):
     return {
-        article.id: cache.run_key(root, article, execute.read_json(root / article.path), COMMITTED)
+        article.id: cache.run_key(root, article, files.read_json(root / article.path), COMMITTED)
         for article in catalogue.load(root).articles
         if (root / article.path).is_file()
     }

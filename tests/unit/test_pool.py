@@ -16,8 +16,8 @@ from click.testing import CliRunner
 from kexian_utils import catalogue
 from kexian_utils.commands.main import main
 from kexian_utils.errors import KexianError
-from kexian_utils.runner.execution import budgets, execute, pool
-from kexian_utils.runner.execution.execute import Setting
+from kexian_utils.runner.execution import budgets, files, pool
+from kexian_utils.runner.execution.files import Setting
 
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE = Setting("smoke")
@@ -29,7 +29,7 @@ def checkout(empty_checkout):
 
 
 def text_of(root, article, setting=SMOKE):
-    cells = execute.read_notebook(execute.run_path(root, article, setting)).cells
+    cells = files.read_notebook(files.Run(root, article, setting).copy).cells
     return "".join(output.get("text", "") for output in cells[-1].outputs)
 
 
@@ -56,7 +56,7 @@ def test_the_longest_comes_first(checkout, write_chapters, monkeypatch):
     code = "import time; print(time.time())"
     articles = write_chapters(a6992=code, a7076=code, a8397=code)
     expected = {"6992": 1.0, "7076": 30.0, "8397": 10.0}
-    monkeypatch.setattr(budgets, "expected_seconds", lambda root, a, setting: expected[a.id])
+    monkeypatch.setattr(budgets, "expected_seconds", lambda run: expected[run.article.id])
     outcomes = list(pool.run_articles(checkout, articles, SMOKE, jobs=1))
     began = sorted(articles, key=lambda article: float(text_of(checkout, article)))
     assert [article.id for article in began] == ["7076", "8397", "6992"]
@@ -229,10 +229,11 @@ def test_a_run_over_its_budget_is_named(checkout):
     assert "allows 4" in budgets.exceeded(plain, run | {"cpu_seconds": 8.1})
     assert budgets.exceeded(plain, run | {"profile": "full"}) is None
     assert "allows 4" in budgets.exceeded(plain, run | {"cpu_seconds": 8.1, "backend": "jax"})
-    assert budgets.expected_seconds(checkout, plain, SMOKE) == 4
-    record = execute.run_path(checkout, plain, SMOKE).with_suffix(".json")
-    execute.write_text(record, json.dumps({"seconds": 3.5}))
-    assert budgets.expected_seconds(checkout, plain, SMOKE) == 3.5
+    run = files.Run(checkout, plain, SMOKE)
+    assert budgets.expected_seconds(run) == 4
+    record = run.record
+    files.write_text(record, json.dumps({"seconds": 3.5}))
+    assert budgets.expected_seconds(run) == 3.5
     own = article("smoke = 4\nsmoke-jax = 5\ndefault = 40")
     assert "allows 4" in budgets.exceeded(own, run | {"cpu_seconds": 8.1})
     on_jax = run | {"backend": "jax"}

@@ -20,8 +20,8 @@ from kexian_utils import catalogue
 from kexian_utils.commands.main import main
 from kexian_utils.errors import KexianError
 from kexian_utils.runner.checks import hygiene
-from kexian_utils.runner.execution import cells, execute
-from kexian_utils.runner.execution.execute import Setting
+from kexian_utils.runner.execution import cells, execute, files
+from kexian_utils.runner.execution.files import Setting
 
 ROOT = Path(__file__).resolve().parents[2]
 PARAMETERS = 'profile = "default"\nseed = 0'
@@ -40,7 +40,7 @@ def notebook(*cells, tags=("parameters",)):
 def checkout(empty_checkout):
     """A small checkout with one chapter, which prints its profile and seed."""
     chapter = empty_checkout / catalogue.load(empty_checkout).article("7533").path
-    execute.write_notebook(chapter, notebook("print(profile, seed, 2 + 2)"))
+    files.write_notebook(chapter, notebook("print(profile, seed, 2 + 2)"))
     return empty_checkout
 
 
@@ -77,7 +77,7 @@ def test_a_run_is_written_beside_and_reused_until_something_changes(checkout, ch
     assert "ran in" in kexian("run", "7533", "--seed", "3", "--profile", "smoke").output
     copy = checkout / "_build/runs/smoke-s3-tensorflow/robustness/integrated-gradients.ipynb"
     assert "smoke 3 4" in json.dumps(nbformat.read(copy, 4))
-    execute.write_notebook(chapter, notebook("print(profile, seed, 2 + 3)"))
+    files.write_notebook(chapter, notebook("print(profile, seed, 2 + 3)"))
     assert "ran in" in kexian("run", "7533").output
 
 
@@ -91,7 +91,7 @@ def test_accept_stores_fresh_outputs_and_check_compares(checkout, chapter):
     result = kexian("check", "7533")
     assert result.exit_code == 0, result.output
     stored.cells[1].outputs[0].text = "default 0 five\n"
-    execute.write_notebook(chapter, stored)
+    files.write_notebook(chapter, stored)
     result = kexian("check", "7533")
     assert result.exit_code == 1
     assert "five" in result.output
@@ -106,7 +106,7 @@ def test_check_takes_up_a_run_of_older_prose_and_comments(checkout, chapter):
     edited = nbformat.read(chapter, 4)
     edited.cells[1].source += "  # why"
     edited.cells.insert(0, nbformat.v4.new_markdown_cell("# Prose", id="prose"))
-    execute.write_notebook(chapter, edited)
+    files.write_notebook(chapter, edited)
     assert "is up to date" in kexian("run", "7533").output
     result = kexian("check", "7533")
     assert result.exit_code == 0, result.output
@@ -172,19 +172,19 @@ def test_a_corrupt_notebook_is_refused(checkout, chapter, text, message):
 
 
 def test_a_notebook_without_parameters_is_refused(checkout, chapter):
-    execute.write_notebook(chapter, notebook("1", tags=()))
+    files.write_notebook(chapter, notebook("1", tags=()))
     refused(2, "no cells tagged `parameters`", "run", "7533")
     nb = notebook("1")
     nb.cells[0].source = 'profile = "default"'
-    execute.write_notebook(chapter, nb)
+    files.write_notebook(chapter, nb)
     refused(2, "lacks seed", "run", "7533")
 
 
 def test_a_failing_cell_keeps_what_the_run_had_and_the_earlier_run(checkout, chapter):
     kexian("run", "7533")
-    run = execute.run_path(checkout, catalogue.load(checkout).article("7533"))
+    run = files.Run(checkout, catalogue.load(checkout).article("7533")).copy
     earlier = run.read_bytes()
-    execute.write_notebook(chapter, notebook("print('first')", "1 / 0", "print('never')"))
+    files.write_notebook(chapter, notebook("print('first')", "1 / 0", "print('never')"))
     result = refused(2, "ZeroDivisionError", "run", "7533")
     assert run.read_bytes() == earlier
     kept = run.with_name("integrated-gradients.failed.ipynb").read_text(encoding="utf-8")
@@ -194,14 +194,14 @@ def test_a_failing_cell_keeps_what_the_run_had_and_the_earlier_run(checkout, cha
 
 
 def test_a_missed_claim_exits_with_1(checkout, chapter):
-    execute.write_notebook(
+    files.write_notebook(
         chapter, notebook("class ClaimMissed(Exception): ...\nraise ClaimMissed('C1')")
     )
     refused(1, "ClaimMissed: C1", "run", "7533")
 
 
 def test_a_dying_kernel_is_named(checkout, chapter):
-    execute.write_notebook(
+    files.write_notebook(
         chapter,
         notebook("print('first')", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"),
     )
@@ -211,23 +211,23 @@ def test_a_dying_kernel_is_named(checkout, chapter):
 
 
 def test_a_hanging_cell_is_stopped(checkout, chapter):
-    execute.write_notebook(chapter, notebook("import time; time.sleep(60)"))
+    files.write_notebook(chapter, notebook("import time; time.sleep(60)"))
     started = time.monotonic()
     refused(3, "a cell ran longer than 2 s", "run", "7533", "--timeout", "2")
     assert time.monotonic() - started < 30
 
 
 def test_other_chapters_still_run_after_a_failure(checkout, chapter):
-    execute.write_notebook(chapter, notebook("1 / 0"))
+    files.write_notebook(chapter, notebook("1 / 0"))
     other = checkout / catalogue.load(checkout).article("7466").path
-    execute.write_notebook(other, notebook("print('fine')"))
+    files.write_notebook(other, notebook("print('fine')"))
     result = refused(2, "1 of 2 chapters failed", "run", "all")
     assert "7466 noise-and-gradient-penalty ran in" in result.output
     assert "up to date" in kexian("run", "7466").output
 
 
 def test_an_interrupted_run_leaves_nothing_half(checkout, chapter):
-    execute.write_notebook(chapter, notebook("import time; time.sleep(60)"))
+    files.write_notebook(chapter, notebook("import time; time.sleep(60)"))
     threading.Timer(4, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
         execute.run_notebook(chapter, checkout / "_build" / "x.ipynb", SMOKE)
@@ -236,7 +236,7 @@ def test_an_interrupted_run_leaves_nothing_half(checkout, chapter):
 
 def test_a_full_disk_is_named_and_loses_nothing(checkout, chapter, monkeypatch):
     kexian("run", "7533")
-    run = execute.run_path(checkout, catalogue.load(checkout).article("7533"))
+    run = files.Run(checkout, catalogue.load(checkout).article("7533")).copy
     earlier = run.read_bytes()
     partial = run.with_name(".integrated-gradients.part.ipynb")
     partial.symlink_to("/dev/full")  # every write to it fails with "no space left on device"
@@ -245,7 +245,7 @@ def test_a_full_disk_is_named_and_loses_nothing(checkout, chapter, monkeypatch):
     text = run.with_suffix(".json")
     (text.with_name(f".{text.name}.part")).symlink_to("/dev/full")
     with pytest.raises(KexianError, match="the disk is full"):
-        execute.write_text(text, "x" * 10_000)
+        files.write_text(text, "x" * 10_000)
 
 
 def test_a_read_only_folder_is_named(checkout, chapter, monkeypatch):
@@ -328,7 +328,7 @@ def test_an_undeclared_parameter_is_refused(checkout, chapter):
 
 def test_outputs_of_other_code_are_not_accepted():
     with pytest.raises(KexianError, match="another version of the notebook"):
-        execute.with_outputs_of(notebook("1"), notebook("2"))
+        files.with_outputs_of(notebook("1"), notebook("2"))
 
 
 # -- a new chapter --------------------------------------------------------------------------------
@@ -340,14 +340,14 @@ def test_new_writes_a_skeleton_that_runs_up_to_its_first_claim(checkout):
     bibliography = (checkout / "book" / "references.bib").read_text(encoding="utf-8")
     assert bibliography.count("@misc{kexue4733,") == 1
     known = catalogue.load(checkout)
-    nb = execute.read_notebook(checkout / known.article("4733").path)
+    nb = files.read_notebook(checkout / known.article("4733").path)
     text = json.dumps(nb, ensure_ascii=False)
     assert all(f'\\"{claim}\\"' in text for claim in known.article("4733").claims)
     assert known.article("4733").title_zh in text
     assert "colab-install" in text
     assert "## At full size" in text
     assert cells.profiles(nb) == ["smoke", "default", "full"]
-    assert execute.declared_parameters(nb, "x").keys() >= known.article("4733").rehearsal.keys()
+    assert files.declared_parameters(nb, "x").keys() >= known.article("4733").rehearsal.keys()
     descriptor = (checkout / known.article("4733").descriptor_path).read_text(encoding="utf-8")
     assert known.article("4733").budget == {"smoke": 10, "smoke-jax": 15, "default": 60}
     refused(1, "C1 of article 4733 is missed", "run", "4733", "--profile", "smoke")

@@ -8,7 +8,7 @@ import pytest
 
 from kexian_utils import catalogue
 from kexian_utils.runner.execution import cells
-from kexian_utils.runner.execution.execute import read_notebook
+from kexian_utils.runner.execution.files import read_notebook
 from kexian_utils.runner.execution.slicing import statements_behind, study_digest
 
 ROOT = Path(__file__).resolve().parents[2]

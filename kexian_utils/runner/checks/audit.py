@@ -28,12 +28,12 @@ from kexian_utils.runner.checks.compare import CellDifference, compare_notebooks
 from kexian_utils.runner.checks.hygiene import check_notebook, rules
 from kexian_utils.runner.checks.mutate import read_mistakes, run_mutations
 from kexian_utils.runner.execution import budgets, cells, pool
-from kexian_utils.runner.execution.execute import (
-    COMMITTED,
+from kexian_utils.runner.execution.execute import run_notebook
+from kexian_utils.runner.execution.files import (
+    Run,
     Setting,
     failed_path,
     read_notebook,
-    run_notebook,
     with_outputs_of,
     write_notebook,
 )
@@ -262,7 +262,7 @@ def _place(difference: CellDifference) -> str:
 
 def rerun_problems(root: Path, article: Article) -> list[str]:
     """Does a fresh run say what is stored? A run that is still valid is taken up."""
-    result = pool.run_article(root, article, COMMITTED)
+    result = pool.run_article(Run(root, article))
     stored, fresh = read_notebook(root / article.path), read_notebook(result.path)
     if result.reused:
         fresh = with_outputs_of(stored, fresh)  # its prose and comments may be older

@@ -24,7 +24,7 @@ from kexian_utils.experiment.records import outputs
 from kexian_utils.mime import CLAIM_MIME, FIGURE_MIME, HEADLINE_MIME, RUN_MIME
 from kexian_utils.runner.checks.compare import EXEMPT_TAGS, TOLERANCE_TAG, cell_tolerance
 from kexian_utils.runner.execution import cells
-from kexian_utils.runner.execution.execute import COMMITTED, declared_parameters, read_notebook
+from kexian_utils.runner.execution.files import COMMITTED, declared_parameters, read_notebook
 from kexian_utils.runner.pages.references import references_markdown
 
 MAX_BYTES = 2_000_000

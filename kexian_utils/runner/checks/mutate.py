@@ -35,7 +35,7 @@ from kexian_utils.catalogue import Mistake, parse_article
 from kexian_utils.errors import ENVIRONMENT, FOUND, USAGE, KexianError
 from kexian_utils.experiment.claims import MISSED
 from kexian_utils.mime import CLAIM_MIME
-from kexian_utils.runner.execution.execute import declared_parameters, read_notebook
+from kexian_utils.runner.execution.files import declared_parameters, read_notebook
 
 CAUGHT = "caught"
 GREEN = "stayed green"

@@ -35,14 +35,8 @@ from nbval.plugin import IPyNbCell, IPyNbFile, NbCellError, bcolors, nocolors
 from kexian_utils.errors import KexianError
 from kexian_utils.runner.checks.compare import compare_cells, render_differences
 from kexian_utils.runner.execution.cache import article_at, run_key, write_record
-from kexian_utils.runner.execution.execute import (
-    COMMITTED,
-    build_folder,
-    environment,
-    kernel_name,
-    kernel_variables,
-    write_notebook,
-)
+from kexian_utils.runner.execution.execute import environment, kernel_name, kernel_variables
+from kexian_utils.runner.execution.files import COMMITTED, build_folder, write_notebook
 
 DEFAULT_CELL_TIMEOUT = 600.0
 NBVAL_CELL_TIMEOUT = 2000.0  # nbval's own default: read as "not given"

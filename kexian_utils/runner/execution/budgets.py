@@ -15,7 +15,7 @@ from pathlib import Path
 
 from kexian_utils.catalogue import BUDGET_LIMITS, JAX_BUDGET_LIMITS, Article, parse_article
 from kexian_utils.errors import KexianError
-from kexian_utils.runner.execution.execute import Setting, run_path, write_text
+from kexian_utils.runner.execution.files import Run, write_text
 
 HEADROOM = 2.0  # a busy machine needs more processor time for the same work
 DEFAULTS = {"smoke": 10, "smoke-jax": 15, "default": 60}  # of a chapter that has not been measured
@@ -107,11 +107,10 @@ def write(root: Path, article: Article, entries: Mapping[str, int]) -> None:
     write_text(path, text)
 
 
-def expected_seconds(root: Path, article: Article, setting: Setting) -> float:
+def expected_seconds(run: Run) -> float:
     """About how long a run will take: as long as the last one, else its budget, else a guess."""
-    record = run_path(root, article, setting).with_suffix(".json")
     try:
-        return float(json.loads(record.read_text(encoding="utf-8"))["seconds"])
+        return float(json.loads(run.record.read_text(encoding="utf-8"))["seconds"])
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    return float(article.budget.get(setting.profile, _UNKNOWN[setting.profile]))
+    return float(run.article.budget.get(run.setting.profile, _UNKNOWN[run.setting.profile]))

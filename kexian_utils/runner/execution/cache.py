@@ -22,13 +22,7 @@ from kexian_utils.catalogue import Article, load
 from kexian_utils.errors import KexianError
 from kexian_utils.experiment.records import now, processor, versions
 from kexian_utils.runner.execution import cells, dependencies
-from kexian_utils.runner.execution.execute import (
-    COMMITTED,
-    Setting,
-    read_json,
-    run_path,
-    write_text,
-)
+from kexian_utils.runner.execution.files import Run, Setting, read_json, write_text
 
 
 @functools.cache
@@ -94,14 +88,13 @@ def write_record(
     write_text(copy.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
 
 
-def finished_run(root: Path, article: Article, setting: Setting = COMMITTED) -> Path | None:
+def finished_run(run: Run) -> Path | None:
     """The executed copy, if one is there, whole, and of the present code."""
-    path = run_path(root, article, setting)
     try:
-        record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        if record["sha256"] != dependencies.content_digest(path):
+        record = json.loads(run.record.read_text(encoding="utf-8"))
+        if record["sha256"] != dependencies.content_digest(run.copy):
             return None
-        notebook = read_json(root / article.path)
-        return path if record["key"] == run_key(root, article, notebook, setting) else None
+        key = run_key(run.root, run.article, read_json(run.source), run.setting)
+        return run.copy if record["key"] == key else None
     except (OSError, ValueError, KeyError, TypeError, SyntaxError, KexianError):
         return None

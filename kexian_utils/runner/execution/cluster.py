@@ -20,15 +20,8 @@ from kexian_utils.errors import ENVIRONMENT, KexianError
 from kexian_utils.runner.execution import budgets
 from kexian_utils.runner.execution.cache import finished_run, run_key, write_record
 from kexian_utils.runner.execution.dependencies import content_digest
-from kexian_utils.runner.execution.execute import (
-    RunResult,
-    Setting,
-    failed_path,
-    read_notebook,
-    run_notebook,
-    run_path,
-    write_text,
-)
+from kexian_utils.runner.execution.execute import RunResult, run_notebook
+from kexian_utils.runner.execution.files import Run, Setting, failed_path, read_notebook, write_text
 from kexian_utils.runner.execution.pool import Outcome, as_they_end
 
 CONNECT_SECONDS = 15
@@ -119,32 +112,34 @@ def run_on_cluster(
                 f"{address} --nthreads 1`.",
                 ENVIRONMENT,
             )
-        seconds = {a.id: budgets.expected_seconds(root, a, setting) for a in articles}
+        runs = {a.id: Run(root, a, setting) for a in articles}
+        seconds = {number: budgets.expected_seconds(run) for number, run in runs.items()}
         executor = client.get_executor(pure=False)
         running: dict[Future, Article] = {}
         try:
             for article in sorted(articles, key=lambda a: -seconds[a.id]):
-                found = finished_run(root, article, setting) if cache else None
+                found = finished_run(runs[article.id]) if cache else None
                 if found is not None:
                     yield Outcome(article, RunResult(found, 0.0, True, 0.0), None, 0.0)
                     continue
-                task = _task(root, article, setting, timeout)
+                task = _task(runs[article.id], timeout)
                 running[executor.submit(execute_task, task)] = article
             yield from as_they_end(
-                running, seconds, workers, lambda f, a: _result(f, a, run_path(root, a, setting))
+                running, seconds, workers, lambda f, a: _result(f, a, runs[a.id].copy)
             )
         finally:
             for future in running:
                 future.cancel()
 
 
-def _task(root: Path, article: Article, setting: Setting, timeout: float | None) -> dict[str, Any]:
-    paths = (root / article.path, root / article.study_path)
+def _task(run: Run, timeout: float | None) -> dict[str, Any]:
+    paths = (run.source, run.root / run.article.study_path)
+    notebook = read_notebook(run.source)
     return {
-        "name": article.path.name,
+        "name": run.source.name,
         "files": {path.name: path.read_text("utf-8") for path in paths if path.is_file()},
-        "key": run_key(root, article, read_notebook(paths[0]), setting),  # of this machine
-        "setting": asdict(setting),
+        "key": run_key(run.root, run.article, notebook, run.setting),  # of this machine
+        "setting": asdict(run.setting),
         "timeout": timeout,
         "package": package_digest(),
     }

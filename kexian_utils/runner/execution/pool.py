@@ -21,15 +21,8 @@ from kexian_utils.experiment.records import outputs
 from kexian_utils.mime import RUN_MIME
 from kexian_utils.runner.execution import budgets
 from kexian_utils.runner.execution.cache import finished_run, run_key, write_record
-from kexian_utils.runner.execution.execute import (
-    COMMITTED,
-    RunResult,
-    Setting,
-    failed_path,
-    read_notebook,
-    run_notebook,
-    run_path,
-)
+from kexian_utils.runner.execution.execute import RunResult, run_notebook
+from kexian_utils.runner.execution.files import COMMITTED, Run, Setting, read_notebook
 
 GIB_EACH = 6  # the largest chapters and tests take up to 5 GiB
 
@@ -51,9 +44,7 @@ def gpu_in_sight() -> bool:
 
 
 def run_article(
-    root: Path,
-    article: Article,
-    setting: Setting = COMMITTED,
+    run: Run,
     *,
     cache: bool = True,
     timeout: float | None = None,
@@ -63,9 +54,7 @@ def run_article(
     """Run a chapter into the build folder, unless a valid run is there already.
 
     Args:
-        root: the checkout.
-        article: its entry in the catalogue.
-        setting: profile, seed and backend.
+        run: the chapter and the setting.
         cache: False runs it in any case.
         timeout: seconds that one cell may take.
         progress: show a progress bar over the cells.
@@ -74,21 +63,26 @@ def run_article(
     Raises:
         KexianError: no such chapter, bad input, a failing cell, trouble with the machine.
     """
-    path = root / article.path
-    if not path.is_file():
+    if not run.source.is_file():
+        number = run.article.id
         raise KexianError(
-            f"article {article.id} has no chapter yet; `kexian new {article.id}` starts one.",
-            USAGE,
+            f"article {number} has no chapter yet; `kexian new {number}` starts one.", USAGE
         )
-    if cache and not parameters and (found := finished_run(root, article, setting)):
+    if cache and not parameters and (found := finished_run(run)):
         return RunResult(found, 0.0, True, 0.0)
-    notebook = read_notebook(path)
-    key = run_key(root, article, notebook, setting) if not parameters else ""  # as it is now
-    output = run_path(root, article, setting)
+    notebook = read_notebook(run.source)
+    key = ""
+    if not parameters:  # as the code is now, not when the run ends
+        key = run_key(run.root, run.article, notebook, run.setting)
     result = run_notebook(
-        path, output, setting, timeout=timeout, progress=progress, parameters=parameters
+        run.source,
+        run.copy,
+        run.setting,
+        timeout=timeout,
+        progress=progress,
+        parameters=parameters,
     )
-    write_record(output, key, setting, result.seconds, result.peak_mib)
+    write_record(run.copy, key, run.setting, result.seconds, result.peak_mib)
     return result
 
 
@@ -138,7 +132,8 @@ def run_articles(
         raise ValueError(f"jobs must be a whole number from 1 on, got {jobs}")
     if setting.profile == "full" or gpu_in_sight():
         jobs = 1
-    seconds = {a.id: budgets.expected_seconds(root, a, setting) for a in articles}
+    runs = {a.id: Run(root, a, setting) for a in articles}
+    seconds = {number: budgets.expected_seconds(run) for number, run in runs.items()}
     waiting = sorted(articles, key=lambda article: -seconds[article.id])
     stopped = threading.Event()
 
@@ -147,10 +142,11 @@ def run_articles(
             raise KexianError(f"article {article.id} was not run: interrupted.")
         bar = progress and jobs == 1
         try:
-            return run_article(root, article, setting, cache=cache, timeout=timeout, progress=bar)
+            run = runs[article.id]
+            return run_article(run, cache=cache, timeout=timeout, progress=bar)
         except KexianError:
             if stopped.is_set():  # it has not failed: its kernel was ended
-                failed_path(run_path(root, article, setting)).unlink(missing_ok=True)
+                runs[article.id].failed.unlink(missing_ok=True)
             raise
 
     with ThreadPoolExecutor(jobs) as threads:

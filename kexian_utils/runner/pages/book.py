@@ -23,7 +23,7 @@ from kexian_utils import catalogue as catalogues
 from kexian_utils.catalogue import Article, Catalogue
 from kexian_utils.errors import ENVIRONMENT, FOUND, KexianError, from_os_error
 from kexian_utils.runner.execution.cache import finished_run
-from kexian_utils.runner.execution.execute import build_folder, read_notebook, with_outputs_of
+from kexian_utils.runner.execution.files import Run, build_folder, read_notebook, with_outputs_of
 from kexian_utils.runner.pages import library
 from kexian_utils.runner.pages import render as pages
 from kexian_utils.runner.skeleton import public_address
@@ -137,7 +137,7 @@ def _chapters(root: Path, catalogue: Catalogue, source: str) -> Iterator[pages.C
         path = root / article.path
         if not path.is_file():
             continue
-        run = finished_run(root, article) if source == "runs" else None
+        run = finished_run(Run(root, article)) if source == "runs" else None
         notebook = read_notebook(path)
         if run is not None:  # its prose may be older
             notebook = with_outputs_of(notebook, read_notebook(run))

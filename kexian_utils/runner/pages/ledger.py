@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kexian_utils.catalogue import Article, Catalogue
 from kexian_utils.experiment.claims import ClaimRecord, recorded_claims
-from kexian_utils.runner.execution.execute import read_notebook
+from kexian_utils.runner.execution.files import read_notebook
 
 
 @dataclass(frozen=True)
