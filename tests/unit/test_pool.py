@@ -224,11 +224,11 @@ def test_a_run_over_its_budget_is_named(checkout):
         return catalogue.load(checkout).article("6992")
 
     plain = article("smoke = 4\ndefault = 40")
-    run = {"profile": "smoke", "cpu_seconds": 7.9, "backend": "tensorflow"}
-    assert budgets.exceeded(plain, run) is None
-    assert "allows 4" in budgets.exceeded(plain, run | {"cpu_seconds": 8.1})
-    assert budgets.exceeded(plain, run | {"profile": "full"}) is None
-    assert "allows 4" in budgets.exceeded(plain, run | {"cpu_seconds": 8.1, "backend": "jax"})
+    record = {"profile": "smoke", "cpu_seconds": 7.9, "backend": "tensorflow"}
+    assert budgets.exceeded(plain, record) is None
+    assert "allows 4" in budgets.exceeded(plain, record | {"cpu_seconds": 8.1})
+    assert budgets.exceeded(plain, record | {"profile": "full"}) is None
+    assert "allows 4" in budgets.exceeded(plain, record | {"cpu_seconds": 8.1, "backend": "jax"})
     run = files.Run(checkout, plain, SMOKE)
     assert budgets.expected_seconds(run) == 4
     record = run.record
