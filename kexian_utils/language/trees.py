@@ -255,7 +255,9 @@ def max_spanning_tree(impact: ArrayLike) -> np.ndarray:
     first, second = np.triu_indices(n, 1)
     order = np.argsort(-(matrix + matrix.T)[first, second], kind="stable")
     ranks = np.arange(1, len(order) + 1)
-    graph = coo_array((ranks, (first[order], second[order])), shape=(n, n)).tocsr()
+    # SciPy 1.13 wants the indices in 32 bits; later releases convert them.
+    places = (first[order].astype(np.int32), second[order].astype(np.int32))
+    graph = coo_array((ranks, places), shape=(n, n)).tocsr()
     tree = minimum_spanning_tree(graph).tocoo()
     return _sorted_edges(np.column_stack([tree.row, tree.col]))
 

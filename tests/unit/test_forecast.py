@@ -56,9 +56,9 @@ def folder(tmp_path):
 def test_what_grows_and_what_does_not(forecast, folder):
     units, chapters, book = forecast.read(folder, NAMES)
     assert units.every == {"1": 1.0, "22": 3.0}
-    assert (units.fixed, units.some, units.unit_file) == (15.0, {}, 7.5)
+    assert (units.fixed, units.some, units.unit_file) == (15.0, {}, 5.0)
     assert units.at(2) == units.now == 19
-    assert units.at(4) == 15 + 4 * 2 + 2 * 7.5
+    assert units.at(4) == 15 + 4 * 2 + 2 * 5.0
     assert chapters.every == {"1": 37.0, "22": 59.0}
     assert (chapters.some, chapters.fixed) == ({"22": 100.0}, 4.0)
     assert chapters.at(10) == 4 + 10 * 48 + 100
@@ -85,7 +85,7 @@ def test_which_chapter_a_test_is_of(forecast, test, chapter):
 
 def test_the_report_holds_the_sums(forecast, folder):
     text = forecast.report(forecast.read(folder, NAMES), 4)
-    expected = 38 / 19 + 296 / 200 + 198 / 100
+    expected = 33 / 19 + 296 / 200 + 198 / 100
     assert f"make test with 2 chapters: 3 min; with 4: {expected:.0f} min" in text
     assert "     22           112      100" in text
     assert "mean            99" in text
@@ -97,8 +97,19 @@ def test_costs_are_kept_for_the_parts(forecast, folder, tmp_path):
     assert json.loads(target.read_text()) == {"chapters group": 200.0, "units group": 19.0}
 
 
+def test_part_of_the_phases_is_not_kept(forecast, folder, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(forecast, "ROOT", tmp_path)
+    (tmp_path / "notebooks").mkdir()
+    catalogue = (ROOT / "notebooks" / "catalogue.toml").read_text(encoding="utf-8")
+    (tmp_path / "notebooks" / "catalogue.toml").write_text(catalogue, encoding="utf-8")
+    assert forecast.main(["--costs", str(folder), "--keep"]) == 3
+    assert "has no times of jax; run `make test`" in capsys.readouterr().out
+    assert not (tmp_path / "tests" / "costs.json").exists()
+
+
 def test_nothing_measured_and_nonsense_are_refused(forecast, tmp_path, capsys):
-    assert forecast.main(["--costs", str(tmp_path / "nowhere")]) == 3
-    assert "run `make test`" in capsys.readouterr().out
+    for options in ([], ["--keep"]):
+        assert forecast.main(["--costs", str(tmp_path / "nowhere"), *options]) == 3
+        assert "run `make test`" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         forecast.main(["--chapters", "0"])

@@ -49,7 +49,6 @@ _RANKS = {
     "slow": 60,
     "reruns": 25,
     "cells": 40,
-    "jax": 20,
     "small book": 60,
     "bert": 50,
     BOOK: -1,
