@@ -332,6 +332,14 @@ def test_a_folder_of_another_run_is_refused(tmp_path):
     assert (tmp_path / "run" / "state.npz").read_bytes() == kept
 
 
+def test_what_cannot_be_saved_is_refused_before_training(tmp_path):
+    reader = DGCNNReader(ReaderConfig(width=4))
+    examples = [("谁？", "我", ["是我。"]), ("几\ud83d？", "二", ["二。"])]
+    with pytest.raises(ValueError, match=r"examples\[1\] must be text that UTF-8 can hold, got"):
+        reader.fit(examples, folder=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_training_that_stops_leaves_no_network_with_another_vocabulary(tmp_path):
     def stop(now):
         raise Stopped
