@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from kexian_utils import autodiff
+from kexian_utils import _checks, autodiff
 
 __all__ = ["fgm_perturbation", "input_gradient", "input_gradient_penalty", "pgd_attack"]
 
@@ -128,8 +128,7 @@ def pgd_attack(
     _check_size("epsilon", epsilon)
     _check_size("step_size", step_size)
     _check_norm(norm, balls=True)
-    if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 0:
-        raise ValueError(f"steps must be a whole number of at least 0, got {steps!r}")
+    _checks.whole("steps", steps, 0)
     if clip is not None and not (len(clip) == 2 and clip[0] < clip[1]):
         raise ValueError(f"clip must be an increasing pair of numbers, got {clip!r}")
     x = ops.convert_to_tensor(x)
@@ -212,9 +211,7 @@ def _project(moved: Any, epsilon: Any, norm: str, axes: tuple[int, ...]) -> Any:
 
 
 def _check_norm(norm: str, balls: bool = False) -> None:
-    choices = NORMS[:2] if balls else NORMS
-    if norm not in choices:
-        raise ValueError(f"norm must be one of {', '.join(map(repr, choices))}, got {norm!r}")
+    _checks.choice("norm", norm, NORMS[:2] if balls else NORMS)
 
 
 def _check_size(name: str, value: Any) -> None:

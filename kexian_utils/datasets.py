@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from kexian_utils import _checks
+
 if TYPE_CHECKING:
     from kexian_utils.qa.reading import FactoidQuestion, ReadingSet
     from kexian_utils.trees import Sentence
@@ -131,7 +133,7 @@ def digits(seed: int = 0, test_size: int = 360, maximum: float = 1.0) -> tuple[S
     """
     from sklearn.datasets import load_digits
 
-    _check_seed(seed)
+    _checks.seed(seed)
     if not (np.isfinite(maximum) and maximum > 0):
         raise ValueError(f"maximum must be positive and finite, got {maximum}")
     images, labels = load_digits(return_X_y=True)
@@ -169,7 +171,7 @@ def generated_images(
     Raises:
         ValueError: for a count, shape, number of classes, noise or seed outside its range.
     """
-    _check_seed(seed)
+    _checks.seed(seed)
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}")
     if len(shape) != 3 or min(shape) < 1:
@@ -309,7 +311,7 @@ def _reading_set(
 ) -> ReadingSet:
     from kexian_utils.qa.reading import load_squad_style
 
-    _check_choice("part", part, tuple(parts))
+    _checks.choice("part", part, tuple(parts))
     name, questions, sha256 = parts[part]
 
     def accepts(path: Path) -> bool:
@@ -416,7 +418,7 @@ def product_reviews(
     Raises:
         ValueError: for a seed or test size outside its range.
     """
-    _check_seed(seed)
+    _checks.seed(seed)
     labels: dict[str, set[int]] = {}
     texts: dict[str, str] = {}
     for place, (label, sha256) in REVIEWS.items():
@@ -426,8 +428,7 @@ def product_reviews(
             texts.setdefault(key, text)
             labels.setdefault(key, set()).add(label)
     keys = [key for key in texts if key and len(labels[key]) == 1]
-    if isinstance(test_size, bool) or not 1 <= test_size < len(keys):
-        raise ValueError(f"test_size must be between 1 and {len(keys) - 1}, got {test_size!r}")
+    test_size = _checks.whole("test_size", test_size, 1, len(keys) - 1)
     order = np.random.default_rng(seed).permutation(len(keys))
     shuffled = [keys[i] for i in order]
     found = [texts[key] for key in shuffled], np.array([min(labels[key]) for key in shuffled])
@@ -550,7 +551,7 @@ def peoples_daily_split(
     Raises:
         ValueError: for a share or seed outside its range, or if either half would be empty.
     """
-    _check_seed(seed)
+    _checks.seed(seed)
     if not 0 < held_out < 1:
         raise ValueError(f"held_out must be more than 0 and less than 1, got {held_out}")
     documents = peoples_daily_documents(cache)
@@ -654,7 +655,7 @@ def english_pud(part: str = "excerpt", cache: str | os.PathLike | None = None) -
     """
     from kexian_utils.trees import read_conllu
 
-    _check_choice("part", part, ("excerpt", "first500", "full"))
+    _checks.choice("part", part, ("excerpt", "first500", "full"))
     if part == "excerpt":
         return read_conllu(_bundled_treebank("en_pud-excerpt.conllu"))
     if part == "first500":
@@ -686,7 +687,7 @@ def chinese_gsdsimp(
     """
     from kexian_utils.trees import read_conllu
 
-    _check_choice("part", part, ("excerpt", "development"))
+    _checks.choice("part", part, ("excerpt", "development"))
     if part == "excerpt":
         return read_conllu(_bundled_treebank("zh_gsdsimp-excerpt.conllu"))
     name = "zh_gsdsimp-ud-dev.conllu"
@@ -809,13 +810,3 @@ def file_sha256(path: Path) -> str:
     """Checksum of a file, 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _check_seed(seed: int) -> None:
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"seed must be an integer of at least 0, got {seed!r}")
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")

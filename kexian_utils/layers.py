@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any
 
 import keras
 from keras import ops
+
+from kexian_utils import _checks
 
 __all__ = ["AttentionPooling1D", "BatchCenter", "DilatedGatedConv1D"]
 
@@ -36,12 +37,8 @@ class BatchCenter(keras.layers.Layer):
 
     def __init__(self, axis: int = -1, momentum: float = 0.99, **kwargs: Any):
         super().__init__(**kwargs)
-        if not 0.0 <= momentum <= 1.0:
-            raise ValueError(f"momentum must be in [0, 1], got {momentum}")
-        if not isinstance(axis, int):
-            raise TypeError(f"axis must be an integer, got {axis!r}")
-        self.axis = axis
-        self.momentum = float(momentum)
+        self.axis = _checks.whole("axis", axis)
+        self.momentum = _checks.probability("momentum", momentum)
         self.supports_masking = False
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -129,17 +126,14 @@ class DilatedGatedConv1D(keras.layers.Layer):
         super().__init__(**kwargs)
         sizes = {"filters": filters, "kernel_size": kernel_size, "dilation_rate": dilation_rate}
         for name, value in sizes.items():
-            if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-        if residual not in RESIDUALS:
-            raise ValueError(f"residual must be one of {RESIDUALS}, got {residual!r}")
+            _checks.whole(name, value, 1)
+        _checks.choice("residual", residual, RESIDUALS)
         if residual is not None and kernel_size % 2 == 0:
             raise ValueError(
                 f"kernel_size must be odd where there is a residual, got {kernel_size}"
             )
         for name, value in {"gate_dropout": gate_dropout, "gate_noise": gate_noise}.items():
-            if not 0.0 <= value < 1.0:
-                raise ValueError(f"{name} must be at least 0 and below 1, got {value!r}")
+            _checks.probability(name, value, one=False)
         self.filters = int(filters)
         self.kernel_size = int(kernel_size)
         self.dilation_rate = int(dilation_rate)
@@ -236,11 +230,7 @@ class AttentionPooling1D(keras.layers.Layer):
 
     def __init__(self, units: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        if units is not None and (
-            isinstance(units, bool) or not isinstance(units, Integral) or units < 1
-        ):
-            raise ValueError(f"units must be a whole number of at least 1, got {units!r}")
-        self.units = units
+        self.units = None if units is None else _checks.whole("units", units, 1)
         self.supports_masking = True
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kexian_utils import adversarial
+from kexian_utils import _checks, adversarial
 
 __all__ = ["AdversarialModel"]
 
@@ -63,11 +63,8 @@ class AdversarialModel(keras.Model):
     ) -> None:
         adversarial._check_size("epsilon", epsilon)
         adversarial._check_norm(norm)
-        if mode not in MODES:
-            raise ValueError(f"mode must be one of {', '.join(map(repr, MODES))}, got {mode!r}")
-        names = [part.name for part in model.layers]
-        if layer not in names:
-            raise ValueError(f"layer must be one of {', '.join(names)}, got {layer!r}")
+        _checks.choice("mode", mode, MODES)
+        _checks.choice("layer", layer, [part.name for part in model.layers])
         if mode == MODES[1] and not isinstance(model.get_layer(layer), keras.layers.Embedding):
             raise ValueError(f"mode 'embedding matrix' needs an Embedding layer, got {layer!r}")
         super().__init__(name=name, **kwargs)

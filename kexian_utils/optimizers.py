@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from numbers import Integral
 from typing import Any
 
 import keras
 from keras import ops
+
+from kexian_utils import _checks
 
 __all__ = [
     "MomentumAccumulatedSGD",
@@ -75,14 +76,6 @@ def _weight(value: float) -> float:
     return float(value)
 
 
-def _steps(value: Any, least: int = 1) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise ValueError(
-            f"accumulation_steps must be an integer of at least {least}, got {value!r}"
-        )
-    return int(value)
-
-
 @keras.saving.register_keras_serializable(package="kexian_utils")
 class PerUpdateSchedule(keras.optimizers.schedules.LearningRateSchedule):
     """A schedule that counts updates under ``gradient_accumulation_steps``.
@@ -110,7 +103,7 @@ class PerUpdateSchedule(keras.optimizers.schedules.LearningRateSchedule):
                 f"schedule must be a LearningRateSchedule, got {type(schedule).__name__}"
             )
         self.schedule = schedule
-        self.accumulation_steps = _steps(accumulation_steps)
+        self.accumulation_steps = _checks.whole("accumulation_steps", accumulation_steps, 1)
 
     def __call__(self, step: Any) -> Any:
         """The learning rate after `step` micro-batches."""
@@ -263,10 +256,8 @@ class MomentumAccumulatedSGD(keras.optimizers.Optimizer):
         name: str = "momentum_accumulated_sgd",
     ) -> None:
         super().__init__(learning_rate=learning_rate, name=name)
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum must be at least 0 and below 1, got {momentum}")
-        self.momentum = momentum
-        self.accumulation_steps = _steps(accumulation_steps)
+        self.momentum = _checks.probability("momentum", momentum, one=False)
+        self.accumulation_steps = _checks.whole("accumulation_steps", accumulation_steps, 1)
 
     def build(self, variables: Sequence[Any]) -> None:
         """Make one momentum per variable, which is all that there is."""

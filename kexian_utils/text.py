@@ -17,6 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from kexian_utils import _checks
+
 __all__ = [
     "Interval",
     "NeighbourPMI",
@@ -274,12 +276,8 @@ def cut_sentences(text: str, max_length: int | None = None) -> list[str]:
     """
     if not isinstance(text, str):
         raise TypeError(f"text must be a string, got {type(text).__name__}")
-    if max_length is not None and (
-        isinstance(max_length, bool)
-        or not isinstance(max_length, (int, np.integer))
-        or max_length < 1
-    ):
-        raise ValueError(f"max_length must be None or an integer of at least 1, got {max_length!r}")
+    if max_length is not None:
+        _checks.whole("max_length", max_length, 1)
     ends = {match.end() for match in _SENTENCE_END.finditer(text)} | {len(text)}
     cuts = [0] + [end for end in sorted(ends) if end > 0 and _may_cut(text, end)]
     pieces = [text[start:end] for start, end in pairwise(cuts)]
@@ -422,8 +420,8 @@ def _resampled_ratios(
     tables: list[np.ndarray], samples: int, seed: int, level: float
 ) -> list[np.ndarray]:
     """For each table the ratios on the same draws; NaN where a draw has no denominator."""
-    _check_integer("samples", samples, 100)
-    _check_integer("seed", seed, 0)
+    _checks.whole("samples", samples, 100)
+    _checks.whole("seed", seed, 0)
     if not 0 < level < 1:
         raise ValueError(f"level must be more than 0 and less than 1, got {level}")
     n = len(tables[0])
@@ -442,8 +440,3 @@ def _interval(estimate: float, values: np.ndarray, level: float) -> Interval:
     tail = (1 - level) / 2
     low, high = np.nanquantile(values, [tail, 1 - tail])
     return Interval(estimate, float(low), float(high))
-
-
-def _check_integer(name: str, value: int, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")

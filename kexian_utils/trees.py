@@ -377,7 +377,7 @@ def chain_heads(n: int, to: str = "left") -> np.ndarray:
     Raises:
         ValueError: for fewer than 1 word or another direction.
     """
-    _check_size(n)
+    _checks.whole("n", n, 1)
     if to not in ("left", "right"):
         raise ValueError(f'to must be "left" or "right", got {to!r}')
     heads = np.arange(n) + (-1 if to == "left" else 1)
@@ -387,7 +387,7 @@ def chain_heads(n: int, to: str = "left") -> np.ndarray:
 
 def right_branching(n: int) -> Tree:
     """The phrase tree (0, (1, (2, …))) over `n` words, at least 1."""
-    _check_size(n)
+    _checks.whole("n", n, 1)
     return _grow(n, lambda start, end: start + 1, heads=False)
 
 
@@ -403,7 +403,7 @@ def random_edges(n: int, seed: int | np.random.Generator) -> np.ndarray:
     Returns:
         Edges as from :func:`max_spanning_tree`.
     """
-    _check_size(n)
+    _checks.whole("n", n, 1)
     sequence = _generator(seed).integers(n, size=max(n - 2, 0))
     return _sorted_edges(_prufer_edges(sequence, n))
 
@@ -427,14 +427,14 @@ def random_phrases(n: int, seed: int | np.random.Generator) -> Tree:
     Arguments as for :func:`random_edges`. Not all trees are equally likely: balanced ones are
     more so than under a uniform choice among all trees.
     """
-    _check_size(n)
+    _checks.whole("n", n, 1)
     rng = _generator(seed)
     return _grow(n, lambda start, end: int(rng.integers(start + 1, end)), heads=False)
 
 
 def distance_decay(n: int) -> np.ndarray:
     """The matrix with entry 1/|i-j| off the diagonal: all that is known is the distance."""
-    _check_size(n)
+    _checks.whole("n", n, 1)
     distance = np.abs(np.subtract.outer(np.arange(n), np.arange(n))).astype(float)
     return np.divide(1.0, distance, out=np.zeros((n, n)), where=distance > 0)
 
@@ -460,8 +460,7 @@ def undirected_attachment(
         ValueError: for heads or edges outside the sentence, shapes that do not fit, or a distance
             below 1.
     """
-    if isinstance(shortest, bool) or not isinstance(shortest, (int, np.integer)) or shortest < 1:
-        raise ValueError(f"shortest must be an integer of at least 1, got {shortest!r}")
+    _checks.whole("shortest", shortest, 1)
     counts = undirected_attachment_by_length(predicted, gold_heads, ignore)
     return Counts(*(int(x) for x in counts[shortest:].sum(axis=0)))
 
@@ -801,14 +800,7 @@ def _mask(ignore: ArrayLike | None, n: int) -> np.ndarray:
     return mask
 
 
-def _check_size(n: int) -> None:
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-        raise ValueError(f"n must be an integer of at least 1, got {n!r}")
-
-
 def _generator(seed: int | np.random.Generator) -> np.random.Generator:
     if isinstance(seed, np.random.Generator):
         return seed
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"seed must be an integer of at least 0 or a generator, got {seed!r}")
-    return np.random.default_rng(seed)
+    return np.random.default_rng(_checks.seed(seed, "seed, if it is no generator,"))

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from kexian_utils import _checks
 from kexian_utils.bert.characters import normal_form
 from kexian_utils.bert.checkpoints import Checkpoint, minilm
 from kexian_utils.bert.probing import (
@@ -472,9 +473,7 @@ def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:
 
 def _checked_layer(model: ReadingModel, layer: int) -> int:
     top = model.probe.encoder.layers
-    if isinstance(layer, bool) or not isinstance(layer, (int, np.integer)) or not 1 <= layer <= top:
-        raise ValueError(f"layer must be from 1 to {top}, the layers of {model.name}, got {layer}")
-    return int(layer)
+    return _checks.whole("layer", layer, 1, top)
 
 
 def has_chinese(text: str) -> bool:

@@ -64,8 +64,7 @@ def axial_frequencies(head_dim: int, dimensions: int = 2, base: float = 100.0) -
 
     Source: kexue.fm/archives/8397, the last equation.
     """
-    if dimensions < 1:
-        raise ValueError(f"dimensions must be at least 1, got {dimensions!r}")
+    _checks.whole("dimensions", dimensions, 1)
     if head_dim < 1 or head_dim % (2 * dimensions):
         raise ValueError(
             f"head_dim must be divisible by {2 * dimensions}, two for each axis, got {head_dim!r}"
@@ -111,8 +110,7 @@ def mixed_frequencies(head_dim: int, seed: int, base: float = 100.0) -> np.ndarr
         vectors.
     """
     lengths = axial_frequencies(head_dim, 2, base).sum(axis=1)
-    if seed < 0:
-        raise ValueError(f"seed must be at least 0, got {seed!r}")
+    _checks.seed(seed)
     direction = np.random.default_rng(seed).uniform(0, 2 * np.pi, len(lengths))
     return lengths[:, None] * np.stack([np.cos(direction), np.sin(direction)], axis=1)
 
@@ -131,8 +129,7 @@ def flattened_frequencies(head_dim: int, width: int, base: float = 100.0) -> np.
     Raises:
         ValueError: for an odd head size, a width below 1 or a bad base.
     """
-    if width < 1:
-        raise ValueError(f"width must be at least 1, got {width!r}")
+    _checks.whole("width", width, 1)
     return np.outer(rope_frequencies(head_dim, base), [width, 1.0])
 
 

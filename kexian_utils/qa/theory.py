@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from kexian_utils import _checks
+
 __all__ = ["focal_posterior", "focal_probability", "path_multiplicity", "receptive_field"]
 
 
@@ -99,10 +101,8 @@ def _unit_interval(name: str, values: ArrayLike) -> np.ndarray:
 
 
 def _check_focal(alpha: float, gamma: float) -> None:
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha must be more than 0 and less than 1, got {alpha}")
-    if not (np.isfinite(gamma) and gamma >= 0):
-        raise ValueError(f"gamma must be at least 0 and finite, got {gamma}")
+    _checks.probability("alpha", alpha, zero=False, one=False)
+    _checks.real("gamma", gamma, least=0)
 
 
 # Dilation
@@ -121,7 +121,7 @@ def receptive_field(kernel_size: int, rates: Sequence[int]) -> int:
     Raises:
         ValueError: for a kernel size or rate below 1, or one that is no integer.
     """
-    _check_integer("kernel_size", kernel_size)
+    _checks.whole("kernel_size", kernel_size, 1)
     return 1 + (int(kernel_size) - 1) * sum(_checked_rates(rates))
 
 
@@ -144,7 +144,7 @@ def path_multiplicity(rates: Sequence[int], kernel_size: int = 3) -> np.ndarray:
         ValueError: for a kernel size or rate below 1, or one that is no integer; if there are
             more paths than an int64 holds.
     """
-    _check_integer("kernel_size", kernel_size)
+    _checks.whole("kernel_size", kernel_size, 1)
     steps = _checked_rates(rates)
     if kernel_size ** len(steps) > np.iinfo(np.int64).max:
         raise ValueError(
@@ -162,10 +162,5 @@ def path_multiplicity(rates: Sequence[int], kernel_size: int = 3) -> np.ndarray:
 
 def _checked_rates(rates: Sequence[int]) -> list[int]:
     for rate in rates:
-        _check_integer("rates", rate)
+        _checks.whole("each of rates", rate, 1)
     return [int(rate) for rate in rates]
-
-
-def _check_integer(name: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name} must be made of integers of at least 1, got {value!r}")

@@ -95,9 +95,9 @@ def test_digits_depend_on_the_seed_only():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"seed": -1}, "seed must be an integer of at least 0, got -1"),
-        ({"seed": 0.5}, "seed must be an integer"),
-        ({"seed": True}, "seed must be an integer"),
+        ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
+        ({"seed": 0.5}, "seed must be a whole number"),
+        ({"seed": True}, "seed must be a whole number"),
         ({"test_size": 0}, "between 1 and 1796, got 0"),
         ({"test_size": 1797}, "between 1 and 1796, got 1797"),
         ({"maximum": 0.0}, "maximum must be positive"),
@@ -248,7 +248,7 @@ def test_product_reviews_hold_each_text_once_and_with_one_label():
     assert other[1][0] != test
     assert sorted(other[0][0] + other[1][0]) == sorted(train + test)
     for size in (0, 17_320, True):
-        with pytest.raises(ValueError, match="test_size must be between 1 and 17319"):
+        with pytest.raises(ValueError, match="test_size must be a whole number from 1 to 17319"):
             datasets.product_reviews(test_size=size)
 
 
@@ -337,7 +337,7 @@ def test_peoples_daily_split_holds_out_whole_articles():
         ({"held_out": 1.0}, "held_out must be more than 0"),
         ({"held_out": float("nan")}, "held_out must be more than 0"),
         ({"held_out": 1e-4}, "held_out must leave articles on each side, 0.0001 gives 0"),
-        ({"seed": -1}, "seed must be an integer of at least 0"),
+        ({"seed": -1}, "seed must be a whole number of at least 0"),
     ],
 )
 def test_peoples_daily_split_refuses(arguments, message):

@@ -379,7 +379,7 @@ def test_encoder_refuses(folder):
         encoder.states([[5, 6]], padding_mask=[[0, 0]])
     with pytest.raises(ValueError, match="dtype must be float32 or float64"):
         fast_encoder.FastEncoder(values, CONFIG, np.float16)
-    with pytest.raises(ValueError, match="threads must be at least 1"):
+    with pytest.raises(ValueError, match="threads must be a whole number of at least 1"):
         fast_encoder.FastEncoder(values, CONFIG, threads=0)
     with pytest.raises(ValueError, match="must have a masked-language-model head"):
         fast_encoder.FastEncoder(bert_folders.tensors(CONFIG), CONFIG).log_probabilities([[0.0]])

@@ -96,12 +96,12 @@ LINE = {"question": "问？", "answer": "甲", "passages": ["甲乙"]}
     [
         (["factqa:3"], "DATA must be factqa:1, factqa:2 or a file with JSON lines"),
         (["DATA", "--questions", "5"], "--questions goes with factqa:1 and factqa:2"),
-        (["factqa:1", "--questions", "0"], "questions must be an integer of at least 1, got 0"),
+        (["factqa:1", "--questions", "0"], "questions must be a whole number of at least 1, got 0"),
         (["factqa:1", "--questions", "x"], "--questions must be a whole number, got 'x'"),
         (["factqa:1", "--epochs", "0"], "epochs must be a whole number of at least 1, got 0"),
-        (["factqa:1", "--learning-rate", "nan"], "learning_rate must be positive, got nan"),
+        (["factqa:1", "--learning-rate", "nan"], "learning_rate must be a finite number"),
         (["factqa:1", "--width", "-1"], "width must be a whole number of at least 1, got -1"),
-        (["factqa:1", "--seed", "-1"], "seed must be an integer of at least 0, got -1"),
+        (["factqa:1", "--seed", "-1"], "seed must be a whole number of at least 0, got -1"),
         (["factqa:1", "--save-every", "inf"], "--save-every must be at least 0 seconds, got inf"),
         (["factqa:1", "--held-out", "no.jsonl"], "--held-out must be factqa:1, factqa:2 or a"),
         (["factqa:1", "--out", "full"], "--out full must be empty or new"),
@@ -309,7 +309,7 @@ def test_another_run_is_not_gone_on_with(server, tmp_path):
     before = (tmp_path / "reader" / "reader.json").read_bytes()
     code, _, wrong = server.call("train-reader", "factqa:1", *options, "--learning-rate", 0.1)
     assert code == 2
-    assert "reader.run holds a run with another training: choose another folder" in wrong
+    assert "reader.run holds a run with another training (learning_rate: " in wrong
     assert (tmp_path / "reader" / "reader.json").read_bytes() == before
 
 

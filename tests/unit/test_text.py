@@ -235,7 +235,7 @@ def test_sentences_refuse():
     with pytest.raises(TypeError, match="text must be a string, got bytes"):
         text.cut_sentences(b"")
     for bad in (0, -1, 2.5, True):
-        with pytest.raises(ValueError, match="max_length must be None or an integer of at least 1"):
+        with pytest.raises(ValueError, match="max_length must be a whole number of at least 1"):
             text.cut_sentences("好", bad)
 
 
@@ -301,8 +301,8 @@ def test_pairing_and_seeds():
         (([[1, -2]],), "counts must hold finite numbers of at least 0"),
         (([[1, np.nan]],), "counts must hold finite numbers"),
         (([[0, 0]],), "counts must have a denominator above 0"),
-        (([[1, 2]], 10), "samples must be an integer of at least 100, got 10"),
-        (([[1, 2]], 1000, -1), "seed must be an integer of at least 0, got -1"),
+        (([[1, 2]], 10), "samples must be a whole number of at least 100, got 10"),
+        (([[1, 2]], 1000, -1), "seed must be a whole number of at least 0, got -1"),
         (([[1, 2]], 1000, 0, 1.0), "level must be more than 0 and less than 1, got 1.0"),
     ],
 )
