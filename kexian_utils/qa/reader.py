@@ -349,7 +349,28 @@ class DGCNNReader:
             raise ValueError(
                 f"{folder / 'network.keras'} is damaged ({error}): save the reader again"
             ) from error
+        reader._check_fit(folder)
         return reader
+
+    def _check_fit(self, folder: Path) -> None:
+        """Whether both files are of one reader: else the first character beyond would tell."""
+        tables = {"characters": len(self.characters)}
+        if self.config.pretrained:
+            tables["fixed_characters"] = len(self.characters + self.further)
+        network = self.network
+        named = isinstance(network.input, dict) and isinstance(network.output, dict)
+        sizes = {layer.name: getattr(layer, "input_dim", None) for layer in network.layers}
+        fits = (
+            named
+            and set(network.input) == {"question", "passage", "features"}
+            and set(network.output) == {"places", "answerable"}
+            and all(sizes.get(name) == FIRST + size for name, size in tables.items())
+        )
+        if not fits:
+            raise ValueError(
+                f"{folder / 'reader.json'} and {folder / 'network.keras'} do not belong together: "
+                "save the reader again"
+            )
 
 
 def _place(answer: str, text: str, places: np.ndarray) -> tuple[int, int]:

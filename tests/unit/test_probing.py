@@ -1,6 +1,7 @@
 """Impact matrices against their definition, written out pair by pair with the plain encoder."""
 
 import itertools
+import shutil
 import subprocess
 import sys
 
@@ -39,6 +40,15 @@ def model(folder):
 @pytest.fixture(scope="module")
 def single_precision(folder):
     return ProbingModel(folder)
+
+
+def test_a_vocabulary_of_another_model_is_refused(folder, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    with open(other / "vocab.txt", "a", encoding="utf-8") as file:
+        file.write("".join(f"extra{n}\n" for n in range(9)))
+    with pytest.raises(ValueError, match="vocab.txt must have no more tokens than the token table"):
+        ProbingModel(other)
 
 
 def plain_states(folder, ids, mask=None):

@@ -526,6 +526,19 @@ def test_what_is_no_reader_is_refused_and_nothing_is_overwritten(reader, tmp_pat
         (folder / "reader.json").write_text(text)
         with pytest.raises(ValueError, match=message):
             DGCNNReader.load(folder)
+    for change in (
+        {"characters": about["characters"] + "龘"},
+        {"characters": about["characters"][1:]},
+        {"further": about["further"] + "龘"},
+    ):
+        (folder / "reader.json").write_text(json.dumps(about | change))
+        with pytest.raises(ValueError, match="do not belong together: save the reader again"):
+            DGCNNReader.load(folder)
+    reader.save(folder)
+    other = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    other.save(folder / "network.keras")
+    with pytest.raises(ValueError, match="do not belong together"):
+        DGCNNReader.load(folder)
     reader.save(folder)
     (folder / "network.keras").write_bytes(b"PK")
     with pytest.raises(ValueError, match="network.keras is damaged"):

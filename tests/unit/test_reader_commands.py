@@ -107,6 +107,7 @@ LINE = {"question": "问？", "answer": "甲", "passages": ["甲乙"]}
         (["factqa:1", "--out", "full"], "--out full must be empty or new"),
         (["factqa:1", "--out", "no/a"], "--out no/a: there is no folder no"),
         (["factqa:1", "--out", "DATA"], "is a file; choose a folder"),
+        (["factqa:1", "--out", "new", "--run", "./new"], "must be another folder than --out"),
         (["factqa:1", "--run", "full"], "full must be empty or hold a run"),
         (["DATA", "--max-length", "1"], "line 1: the question has 2 characters, --max-length"),
     ],
