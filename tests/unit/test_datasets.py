@@ -423,7 +423,7 @@ def test_treebanks_in_kexian_data(releases, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("load", [datasets.english_pud, datasets.chinese_gsdsimp])
 def test_treebanks_refuse_other_parts(load):
-    with pytest.raises(ValueError, match="part must be one of excerpt, .*got 'train'"):
+    with pytest.raises(ValueError, match="part must be one of 'excerpt', .*got 'train'"):
         load("train")
 
 
