@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["choice", "finite", "probability", "real", "seed", "shape", "whole"]
+__all__ = ["choice", "encodable", "finite", "probability", "real", "seed", "shape", "whole"]
 
 
 def whole(name: str, value: Any, least: int | None = None, most: int | None = None) -> int:
@@ -69,7 +69,7 @@ def probability(name: str, value: Any, zero: bool = True, one: bool = True) -> f
 def choice(name: str, value: Any, choices: Iterable[Any]) -> Any:
     """One of the choices."""
     choices = list(choices)
-    if not any(value is c or (type(value) is type(c) and value == c) for c in choices):
+    if not any(value is c or (_alike(value, c) and value == c) for c in choices):
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
     return value
 
@@ -101,6 +101,24 @@ def finite(name: str, array: Any) -> np.ndarray:
     if not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite, got nan or infinity")
     return array
+
+
+def encodable(name: str, *texts: str) -> None:
+    """Refuse texts that no file in UTF-8 can hold: halves of surrogate pairs."""
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            half = text[error.start]
+            raise ValueError(
+                f"{name} must be text that UTF-8 can hold, got {half!a} in {text!a:.80}: half of a "
+                "surrogate pair"
+            ) from None
+
+
+def _alike(value: Any, other: Any) -> bool:
+    """Of one type, so that neither True is 1 nor an array is compared."""
+    return isinstance(value, type(other)) and isinstance(value, bool) == isinstance(other, bool)
 
 
 def _between(value: Any, least: float | None, most: float | None) -> bool:

@@ -124,8 +124,7 @@ def check_config(config: Mapping[str, Any]) -> None:
             f"hidden_act must be one of {', '.join(ACTIVATIONS)}, got {config['hidden_act']!r}"
         )
     epsilon = config.get("layer_norm_eps", 1e-12)
-    if isinstance(epsilon, bool) or not isinstance(epsilon, (int, float)) or not 0 <= epsilon < 1:
-        raise ValueError(f"layer_norm_eps must be at least 0 and below 1, got {epsilon!r}")
+    _checks.probability("layer_norm_eps", epsilon, one=False)
     position = config.get("position_embedding_type") or "absolute"
     if position != "absolute":
         raise ValueError(

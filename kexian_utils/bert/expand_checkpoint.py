@@ -179,14 +179,6 @@ def target_config(
     return large
 
 
-def _whole(name: str, value: Any, low: int, high: float = math.inf) -> int:
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or not low <= value <= high:
-        span = f"from {low} to {high}" if high < math.inf else f"of at least {low}"
-        raise ValueError(f"{name} must be a whole number {span}, got {value!r}")
-    return int(value)
-
-
 class _Plan:
     """What becomes of each tensor; made, and all of the source checked, before anything is done."""
 
@@ -201,12 +193,10 @@ class _Plan:
             raise ValueError(f"heads must be one of {HEADS}, got {heads!r}")
         self.heads, self.depth, self.seed = (
             heads,
-            _whole("depth", depth, 0),
-            _whole("seed", seed, 0),
+            _checks.whole("depth", depth, 0),
+            _checks.seed(seed),
         )
-        if not (isinstance(ties, (int, float)) and math.isfinite(ties) and ties >= 0):
-            raise ValueError(f"break_ties must be finite and at least 0, got {ties!r}")
-        self.ties = float(ties)
+        self.ties = _checks.real("break_ties", ties, least=0)
         if self.width == 1 and self.depth == 0:
             raise ValueError(
                 "there is nothing to expand: width must be at least 2, or depth at least 1"
@@ -216,7 +206,7 @@ class _Plan:
         self.source = Checkpoint(source)
         check_config(self.source.config)
         layers = self.source.config["num_hidden_layers"]
-        self.after = layers - 1 if after is None else _whole("after", after, 0, layers - 1)
+        self.after = layers - 1 if after is None else _checks.whole("after", after, 0, layers - 1)
         if after is not None and not self.depth:
             raise ValueError("after needs a depth of at least 1: it says where new blocks go")
         self.roles = _check_tensors(self.source)

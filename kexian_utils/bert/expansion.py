@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from kexian_utils import _checks
 from kexian_utils.bert.rules import AXES, HEADS, check_factor, expand_tensor, width_rules
 from kexian_utils.training.building import weights_at_zero
 
@@ -80,8 +81,7 @@ def expansion_matrix(d: int, factor: int, pattern: str = "interleave") -> np.nda
 
     Source: kexue.fm/archives/8444, equation (1) of chapter 8444.
     """
-    if not isinstance(d, (int, np.integer)) or isinstance(d, bool) or d < 1:
-        raise ValueError(f"d must be a whole number of at least 1, got {d!r}")
+    _checks.whole("d", d, 1)
     factor = check_factor(factor)
     _check_pattern("pattern", pattern)
     return _repeat(np.eye(d), factor, 1, pattern) / np.sqrt(factor)
@@ -239,10 +239,8 @@ def insert_identity_block(model: Any, after: int, count: int = 1) -> Any:
     """
     backbone = _backbone(model, ("BertBackbone", "BertMaskedLM", "GPT2Backbone"))
     depth = len(backbone.transformer_layers)
-    if not _whole(after) or not 0 <= after < depth:
-        raise ValueError(f"after must be a whole number from 0 to {depth - 1}, got {after!r}")
-    if not _whole(count) or count < 1:
-        raise ValueError(f"count must be a whole number of at least 1, got {count!r}")
+    _checks.whole("after", after, 0, depth - 1)
+    _checks.whole("count", count, 1)
 
     def origin(path: str) -> str:
         index = re.match(r"transformer_layer_(\d+)(?=/|$)", path)
@@ -331,8 +329,7 @@ def antisymmetric_noise(
     if not -kernel.ndim <= axis < kernel.ndim:
         raise ValueError(f"axis must be one of the {kernel.ndim} axes of the kernel, got {axis}")
     _check_pattern("pattern", pattern)
-    if not (np.isfinite(relative_std) and relative_std >= 0):
-        raise ValueError(f"relative_std must be finite and not negative, got {relative_std}")
+    _checks.real("relative_std", relative_std, least=0)
     if np.min(seed) < 0:
         raise ValueError(f"seed must not be negative, got {seed}")
     moved = np.moveaxis(kernel, axis, 0)
@@ -528,10 +525,6 @@ def _is_layer_norm(layer: Any) -> bool:
     from keras.layers import LayerNormalization
 
     return isinstance(layer, LayerNormalization)
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def _scaled(tensor: np.ndarray, scale: float) -> np.ndarray:

@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from kexian_utils import _checks
 from kexian_utils.bert.encoder import ACTIVATIONS, EncoderModel, check_config
 from kexian_utils.bert.tensor_names import layer_tensor, output_bias
 
@@ -157,8 +158,8 @@ class FastEncoder:
         self.config, self.dtype = dict(config), np.dtype(dtype)
         if self.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
             raise ValueError(f"dtype must be float32 or float64, got {self.dtype}")
-        if threads is not None and threads < 1:
-            raise ValueError(f"threads must be at least 1, got {threads}")
+        if threads is not None:
+            _checks.whole("threads", threads, 1)
         self._threads = threads
         self.layers, self.width = config["num_hidden_layers"], config["hidden_size"]
         self._heads = config["num_attention_heads"]

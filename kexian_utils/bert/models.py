@@ -10,8 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from kexian_utils import _checks
 from kexian_utils.bert.checkpoints import Checkpoint, minilm
 from kexian_utils.bert.probing import DISTANCES, HEAD_DISTANCES, ProbingModel
 
@@ -105,6 +104,4 @@ def _known_threshold(folder: Path) -> tuple[str, float] | None:
 def checked_layer(model: ReadingModel, layer: int) -> int:
     """The number of one of the layers of a model; ValueError for any other."""
     top = model.probe.encoder.layers
-    if isinstance(layer, bool) or not isinstance(layer, (int, np.integer)) or not 1 <= layer <= top:
-        raise ValueError(f"layer must be from 1 to {top}, the layers of {model.name}, got {layer}")
-    return int(layer)
+    return _checks.whole("layer", layer, 1, top)

@@ -15,12 +15,13 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from kexian_utils import _checks
 from kexian_utils.bert.characters import (
     PAD,
     UNKNOWN,
@@ -46,6 +47,7 @@ from kexian_utils.bert.masking import (
 )
 from kexian_utils.bert.tensor_names import tensor_role
 from kexian_utils.experiment.records import processor, versions
+from kexian_utils.training.resume import open_run, run_steps, unchanged, write_record
 from kexian_utils.training.state import read_state, write_state
 
 __all__ = [
@@ -95,9 +97,7 @@ class Recipe:
         """Refuse values that cannot be meant, by name."""
         whole = ("layers", "width", "heads", "hidden", "minimum_count", "steps", "batch_tokens")
         for name in whole:
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+            object.__setattr__(self, name, _checks.whole(name, getattr(self, name), 1))
         if self.width % self.heads:
             raise ValueError(
                 f"width must be a multiple of heads, got {self.width} and {self.heads}"
@@ -113,18 +113,12 @@ class Recipe:
                 f"{self.positions}"
             )
         for name in ("dropout", "mask_rate", "warmup"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name} must be at least 0 and below 1, got {getattr(self, name)}"
-                )
+            _checks.probability(name, getattr(self, name), one=False)
         if not self.mask_rate > 0:
             raise ValueError("mask_rate must be positive: nothing would be predicted")
-        if not (np.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
-        if not (np.isfinite(self.weight_decay) and self.weight_decay >= 0):
-            raise ValueError(f"weight_decay must be at least 0, got {self.weight_decay}")
-        if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
-            raise ValueError(f"seed must be a whole number of at least 0, got {self.seed!r}")
+        _checks.real("learning_rate", self.learning_rate, above=0)
+        _checks.real("weight_decay", self.weight_decay, least=0)
+        object.__setattr__(self, "seed", _checks.seed(self.seed))
 
 
 def masked_lm_scores(
@@ -244,6 +238,9 @@ class _Run:
     ) -> None:
         if not train or not held_out:
             raise ValueError("train and held_out must hold at least one document each")
+        for name, part in (("train", train), ("held_out", held_out)):  # before, not after training
+            for document in part:
+                _checks.encodable(name, *document)
         self.folder, self.recipe, self.documents = folder, recipe, train
         self.vocabulary = character_vocabulary(
             (sentence for document in train for sentence in document), recipe.minimum_count
@@ -259,33 +256,11 @@ class _Run:
             "commonest": _commonest(train, held_out, self.vocabulary),
             "curve": [],
         }
-        self._check_folder()
+        open_run(folder / "record.json", self.record, ("recipe", "text", "held_out"))
         rng = np.random.default_rng([recipe.seed, 2])
         rows = cut_into_rows(held_out, self.vocabulary, recipe.positions, rng)
         self.held_out = all_batches(rows, recipe.batch_tokens)
         self.step = 0
-
-    def _check_folder(self) -> None:
-        path = self.folder / "record.json"
-        if not path.is_file():
-            if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
-                raise ValueError(
-                    f"{self.folder} must be empty or hold a run, it holds other things"
-                )
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._write_record()
-            return
-        try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            raise ValueError(f"{path} is damaged: choose another folder") from None
-        for key in ("recipe", "text", "held_out"):
-            if before.get(key) != self.record[key]:
-                raise ValueError(
-                    f"{self.folder} holds a run with another {key} "
-                    f"({_difference(before.get(key), self.record[key])}): choose another folder, "
-                    "or the same recipe and text"
-                )
 
     def train(
         self,
@@ -297,49 +272,27 @@ class _Run:
         self.model = self._compiled()
         self._warm_up()
         self._restore()
-        saved = began = time.monotonic()
-        before, first = self.record["seconds"], self.step
+        began, before = time.monotonic(), self.record["seconds"]
         due = self.step % evaluate_every == 0 or self.step == recipe.steps
         if self.step and due and self.step not in self._measured():
             self._evaluate(None)  # the run was stopped between a step and its measurement
-        try:
-            for batch in self._batches():
-                loss = self._train_on(batch)
-                now = time.monotonic()
-                self.record["seconds"] = round(before + now - began, 1)
-                measure = self.step % evaluate_every == 0 or self.step == recipe.steps
-                held_out = self._evaluate(loss) if measure else None
-                if report is not None:
-                    pace = (now - began) / (self.step - first)
-                    report(
-                        {
-                            "step": self.step,
-                            "steps": recipe.steps,
-                            "loss": loss,
-                            "seconds_left": pace * (recipe.steps - self.step),
-                            "held_out": held_out,
-                        }
-                    )
-                if now - saved > save_every:
-                    self._save()
-                    saved = now
-        finally:
-            self._save()
+        batches = self._batches()
+
+        def step(_: int) -> dict[str, Any]:
+            loss = self._train_on(next(batches))
+            self.record["seconds"] = round(before + time.monotonic() - began, 1)
+            measure = self.step % evaluate_every == 0 or self.step == recipe.steps
+            return {"loss": loss, "held_out": self._evaluate(loss) if measure else None}
+
+        run_steps(self.step, recipe.steps, step, self._save, save_every, report)
 
     def _warm_up(self) -> None:
-        """Let Keras see two shapes of batches before the first one counts.
-
-        On TensorFlow the first shape is traced alone and the second for all that follow, and the
-        two programs round differently: a run that goes on would differ from one that never
-        stopped.
-        """
-        start = [np.asarray(variable) for variable in self._state()]
-        for length in (LENGTH_STEP, 2 * LENGTH_STEP):
-            if length <= self.recipe.positions:
-                rows = self.recipe.batch_tokens // length
-                self._train_on(np.full((rows, length), UNKNOWN, np.int32))
-        for variable, value in zip(self._state(), start, strict=True):
-            variable.assign(value)
+        """Let Keras see two shapes of batches before the first one counts."""
+        with unchanged(self._state()):
+            for length in (LENGTH_STEP, 2 * LENGTH_STEP):
+                if length <= self.recipe.positions:
+                    rows = self.recipe.batch_tokens // length
+                    self._train_on(np.full((rows, length), UNKNOWN, np.int32))
         self.step = 0
 
     def _train_on(self, batch: np.ndarray) -> float:
@@ -434,19 +387,14 @@ class _Run:
         step = int(np.asarray(self.model.optimizer.iterations))
         record = json.dumps(self.record)
         write_state(self.folder / "state.npz", self._state(), step=step, record=record)
-        self._write_record()
-
-    def _write_record(self) -> None:
-        partial = self.folder / "record.json.part"
-        partial.write_text(json.dumps(self.record, indent=1) + "\n", encoding="utf-8")
-        os.replace(partial, self.folder / "record.json")
+        write_record(self.folder / "record.json", self.record)
 
     def _restore(self) -> None:
         path = self.folder / "state.npz"
         if not path.is_file():
             return
         # The record inside belongs to these weights; record.json may be newer after a kill.
-        extra = read_state(path, self._state())
+        extra = read_state(path, self._state(), ("step", "record"))
         self.step = int(extra["step"])
         self.record = json.loads(str(extra["record"]))
 
@@ -505,13 +453,6 @@ def _digest(documents: Sequence[Document]) -> str:
     for document in documents:
         digest.update("\n".join(document).encode() + b"\n\n")
     return digest.hexdigest()
-
-
-def _difference(before: Any, now: Any) -> str:
-    if isinstance(before, dict) and isinstance(now, dict):
-        names = [f.name for f in fields(Recipe) if before.get(f.name) != now.get(f.name)]
-        return ", ".join(f"{n}: {before.get(n)} there, {now.get(n)} asked for" for n in names)
-    return f"{str(before)[:12]} there, {str(now)[:12]} asked for"
 
 
 def _write_model(

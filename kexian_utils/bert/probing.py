@@ -17,6 +17,7 @@ import numpy as np
 
 from kexian_utils.bert.checkpoints import Checkpoint
 from kexian_utils.bert.fast_encoder import PIECE, FastEncoder, pieces
+from kexian_utils.bert.tensor_names import source_names
 from kexian_utils.bert.wordpiece import AlignedTokens, Tokenizer
 
 __all__ = [
@@ -136,6 +137,13 @@ class ProbingModel:
         if "[MASK]" not in self.tokenizer.vocabulary:
             raise ValueError(f"{checkpoint.folder}/vocab.txt must hold [MASK], which is missing")
         self.mask_id = self.tokenizer.vocabulary["[MASK]"]
+        table = source_names(checkpoint).get("embeddings.word_embeddings.weight")
+        last = max(self.tokenizer.vocabulary.values())
+        if table is not None and last >= checkpoint.shapes[table][0]:
+            raise ValueError(
+                f"{checkpoint.folder}/vocab.txt must have no more tokens than the token table has "
+                f"rows, {checkpoint.shapes[table][0]}, got {last + 1}: it belongs to another model"
+            )
         self.encoder = FastEncoder(checkpoint, checkpoint.config, dtype, threads)
 
     def tokens(self, sentence: Sentence) -> AlignedTokens:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kexian_utils import _checks
+
 __all__ = ["AXES", "HEADS", "TensorRule", "check_factor", "expand_tensor", "width_rules"]
 
 # The axes of all tensors of a BERT, in the layout of Keras: kernels map from left to right,
@@ -77,10 +79,7 @@ def check_factor(factor: int) -> int:
     Raises:
         ValueError: if it is not a whole number of at least 1.
     """
-    whole = isinstance(factor, (int, np.integer)) and not isinstance(factor, bool)
-    if not whole or factor < 1:
-        raise ValueError(f"factor must be a whole number of at least 1, got {factor!r}")
-    return int(factor)
+    return _checks.whole("factor", factor, 1)
 
 
 def width_rules(

@@ -148,6 +148,8 @@ def _check_target(target: Path, state: Path) -> None:
         raise KexianError(f"--out {target}: there is no folder {target.parent}.")
     if not state.parent.is_dir():
         raise KexianError(f"--run {state}: there is no folder {state.parent}.")
+    if target.resolve() == state.resolve():
+        raise KexianError(f"--run {state} must be another folder than --out.")
     if target.exists() and not target.is_dir():
         raise KexianError(f"--out {target} is a file; choose a folder.")
     # With a run beside it the reader in it is what a kill at the last moment left.

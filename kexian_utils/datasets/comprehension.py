@@ -266,8 +266,7 @@ def sliding_windows(text: Sequence, size: int, stride: int) -> list[tuple[int, A
         ValueError: for a size or stride outside its range.
     """
     for name, value in (("size", size), ("stride", stride)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+        _checks.whole(name, value, 1)
     if stride > size:
         raise ValueError(f"stride must be at most size, {size}, or parts are lost, got {stride}")
     if len(text) == 0:

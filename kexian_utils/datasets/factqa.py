@@ -26,6 +26,8 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from kexian_utils import _checks
+
 __all__ = [
     "Fact",
     "FactQAPassage",
@@ -349,8 +351,8 @@ def make_factqa(
         ValueError: for an argument outside its range.
     """
     _check_version(version)
-    _check_integer("questions", questions, 1)
-    _check_integer("seed", seed, 0)
+    _checks.whole("questions", questions, 1)
+    _checks.whole("seed", seed, 0)
     if not isinstance(split, str) or split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
     rng = np.random.Generator(np.random.PCG64([version, int(seed), SPLITS.index(split)]))
@@ -362,11 +364,6 @@ def make_factqa(
 def _check_version(version: int) -> None:
     if isinstance(version, bool) or version not in (1, 2):
         raise ValueError(f"version must be 1 or 2, got {version!r}")
-
-
-def _check_integer(name: str, value: int, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
 
 
 # Looking at questions

@@ -65,8 +65,7 @@ def product_reviews(
             texts.setdefault(key, text)
             labels.setdefault(key, set()).add(label)
     keys = [key for key in texts if key and len(labels[key]) == 1]
-    if isinstance(test_size, bool) or not 1 <= test_size < len(keys):
-        raise ValueError(f"test_size must be between 1 and {len(keys) - 1}, got {test_size!r}")
+    test_size = _checks.whole("test_size", test_size, 1, len(keys) - 1)
     order = np.random.default_rng(seed).permutation(len(keys))
     shuffled = [keys[i] for i in order]
     found = [texts[key] for key in shuffled], np.array([min(labels[key]) for key in shuffled])

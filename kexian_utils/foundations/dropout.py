@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kexian_utils import _checks
+
 __all__ = [
     "drop_words",
     "dropout_covariance",
@@ -197,9 +199,7 @@ def drop_words(
 
 
 def _check_rate(rate: float) -> float:
-    if isinstance(rate, bool) or not 0 <= rate <= 1:
-        raise ValueError(f"rate must be between 0 and 1, got {rate!r}")
-    return float(rate)
+    return _checks.probability("rate", rate)
 
 
 def _odds(rate: float) -> float:

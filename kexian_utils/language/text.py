@@ -17,6 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from kexian_utils import _checks
+
 __all__ = [
     "NeighbourPMI",
     "WordCounts",
@@ -297,12 +299,8 @@ def cut_sentences(text: str, max_length: int | None = None) -> list[str]:
     """
     if not isinstance(text, str):
         raise TypeError(f"text must be a string, got {type(text).__name__}")
-    if max_length is not None and (
-        isinstance(max_length, bool)
-        or not isinstance(max_length, (int, np.integer))
-        or max_length < 1
-    ):
-        raise ValueError(f"max_length must be None or an integer of at least 1, got {max_length!r}")
+    if max_length is not None:
+        _checks.whole("max_length", max_length, 1)
     ends = {match.end() for match in _SENTENCE_END.finditer(text)} | {len(text)}
     cuts = [0] + [end for end in sorted(ends) if end > 0 and _may_cut(text, end)]
     pieces = [text[start:end] for start, end in pairwise(cuts)]

@@ -388,7 +388,7 @@ def chain_heads(n: int, to: str = "left") -> np.ndarray:
         >>> chain_heads(4).tolist()
         [-1, 0, 1, 2]
     """
-    _check_size(n)
+    _checks.whole("n", n, 1)
     if to not in ("left", "right"):
         raise ValueError(f'to must be "left" or "right", got {to!r}')
     heads = np.arange(n) + (-1 if to == "left" else 1)
@@ -403,7 +403,7 @@ def right_branching(n: int) -> Tree:
         >>> right_branching(4)
         (0, (1, (2, 3)))
     """
-    _check_size(n)
+    _checks.whole("n", n, 1)
     return _grow(n, lambda start, end: start + 1, heads=False)
 
 
@@ -423,7 +423,7 @@ def random_edges(n: int, seed: int | np.random.Generator) -> np.ndarray:
         >>> random_edges(4, seed=0).shape
         (3, 2)
     """
-    _check_size(n)
+    _checks.whole("n", n, 1)
     sequence = _generator(seed).integers(n, size=max(n - 2, 0))
     return _sorted_edges(_prufer_edges(sequence, n))
 
@@ -452,7 +452,7 @@ def random_phrases(n: int, seed: int | np.random.Generator) -> Tree:
         >>> sorted(spans(random_phrases(2, seed=0)))
         [(0, 2)]
     """
-    _check_size(n)
+    _checks.whole("n", n, 1)
     rng = _generator(seed)
     return _grow(n, lambda start, end: int(rng.integers(start + 1, end)), heads=False)
 
@@ -464,7 +464,7 @@ def distance_decay(n: int) -> np.ndarray:
         >>> distance_decay(3).round(3).tolist()
         [[0.0, 1.0, 0.5], [1.0, 0.0, 1.0], [0.5, 1.0, 0.0]]
     """
-    _check_size(n)
+    _checks.whole("n", n, 1)
     distance = np.abs(np.subtract.outer(np.arange(n), np.arange(n))).astype(float)
     return np.divide(1.0, distance, out=np.zeros((n, n)), where=distance > 0)
 
@@ -494,8 +494,7 @@ def undirected_attachment(
         >>> undirected_attachment([[0, 1], [1, 2]], [1, -1, 0])
         Counts(found=1, total=2)
     """
-    if isinstance(shortest, bool) or not isinstance(shortest, (int, np.integer)) or shortest < 1:
-        raise ValueError(f"shortest must be an integer of at least 1, got {shortest!r}")
+    _checks.whole("shortest", shortest, 1)
     counts = undirected_attachment_by_length(predicted, gold_heads, ignore)
     return Counts(*(int(x) for x in counts[shortest:].sum(axis=0)))
 
@@ -688,14 +687,7 @@ def _mask(ignore: ArrayLike | None, n: int) -> np.ndarray:
     return mask
 
 
-def _check_size(n: int) -> None:
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-        raise ValueError(f"n must be an integer of at least 1, got {n!r}")
-
-
 def _generator(seed: int | np.random.Generator) -> np.random.Generator:
     if isinstance(seed, np.random.Generator):
         return seed
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"seed must be an integer of at least 0 or a generator, got {seed!r}")
-    return np.random.default_rng(seed)
+    return np.random.default_rng(_checks.seed(seed, "seed, if it is no generator,"))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any
 
 import keras
 from keras import ops
+
+from kexian_utils import _checks
 
 __all__ = ["AttentionPooling1D"]
 
@@ -37,11 +38,7 @@ class AttentionPooling1D(keras.layers.Layer):
 
     def __init__(self, units: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        if units is not None and (
-            isinstance(units, bool) or not isinstance(units, Integral) or units < 1
-        ):
-            raise ValueError(f"units must be a whole number of at least 1, got {units!r}")
-        self.units = units
+        self.units = None if units is None else _checks.whole("units", units, 1)
         self.supports_masking = True
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:

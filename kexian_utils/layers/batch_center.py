@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from kexian_utils import _checks
+
 __all__ = ["BatchCenter"]
 
 
@@ -39,12 +41,8 @@ class BatchCenter(keras.layers.Layer):
 
     def __init__(self, axis: int = -1, momentum: float = 0.99, **kwargs: Any):
         super().__init__(**kwargs)
-        if not 0.0 <= momentum <= 1.0:
-            raise ValueError(f"momentum must be in [0, 1], got {momentum}")
-        if not isinstance(axis, int):
-            raise TypeError(f"axis must be an integer, got {axis!r}")
-        self.axis = axis
-        self.momentum = float(momentum)
+        self.axis = _checks.whole("axis", axis)
+        self.momentum = _checks.probability("momentum", momentum)
         self.supports_masking = False
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any
 
 import keras
 from keras import ops
+
+from kexian_utils import _checks
 
 __all__ = ["DilatedGatedConv1D"]
 
@@ -65,17 +66,14 @@ class DilatedGatedConv1D(keras.layers.Layer):
         super().__init__(**kwargs)
         sizes = {"filters": filters, "kernel_size": kernel_size, "dilation_rate": dilation_rate}
         for name, value in sizes.items():
-            if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-        if residual not in RESIDUALS:
-            raise ValueError(f"residual must be one of {RESIDUALS}, got {residual!r}")
+            _checks.whole(name, value, 1)
+        _checks.choice("residual", residual, RESIDUALS)
         if residual is not None and kernel_size % 2 == 0:
             raise ValueError(
                 f"kernel_size must be odd where there is a residual, got {kernel_size}"
             )
         for name, share in {"gate_dropout": gate_dropout, "gate_noise": gate_noise}.items():
-            if not 0.0 <= share < 1.0:
-                raise ValueError(f"{name} must be at least 0 and below 1, got {share!r}")
+            _checks.probability(name, share, one=False)
         self.filters = int(filters)
         self.kernel_size = int(kernel_size)
         self.dilation_rate = int(dilation_rate)

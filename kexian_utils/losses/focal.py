@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from kexian_utils import _checks
+
 __all__ = ["focal_posterior", "focal_probability"]
 
 
@@ -102,10 +104,8 @@ def _unit_interval(name: str, values: ArrayLike) -> np.ndarray:
 
 
 def _check_focal(alpha: float, gamma: float) -> None:
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha must be more than 0 and less than 1, got {alpha}")
-    if not (np.isfinite(gamma) and gamma >= 0):
-        raise ValueError(f"gamma must be at least 0 and finite, got {gamma}")
+    _checks.probability("alpha", alpha, zero=False, one=False)
+    _checks.real("gamma", gamma, least=0)
 
 
 # Dilation

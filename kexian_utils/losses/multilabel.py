@@ -12,6 +12,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from kexian_utils import _checks
+
 __all__ = [
     "MultilabelCategoricalCrossentropy",
     "log_elementary_symmetric",
@@ -178,10 +180,8 @@ def unified_pair_loss(y_true: Any, y_pred: Any, scale: float = 1.0, margin: floa
         >>> ops.convert_to_numpy(unified_pair_loss(y_true, y_pred)).round(4).tolist()
         [0.2395]
     """
-    if not (np.isfinite(scale) and scale > 0):
-        raise ValueError(f"scale must be positive and finite, got {scale!r}")
-    if not np.isfinite(margin):
-        raise ValueError(f"margin must be finite, got {margin!r}")
+    _checks.real("scale", scale, above=0)
+    _checks.real("margin", margin)
     scores = _floating(y_pred)
     _check_labels(y_true, scores)
     labels = ops.cast(ops.convert_to_tensor(y_true), scores.dtype)
@@ -218,8 +218,7 @@ def log_elementary_symmetric(scores: Any, k_max: int) -> Any:
     """
     scores = _floating(scores)
     n = scores.shape[-1]
-    if isinstance(k_max, bool) or not isinstance(k_max, (int, np.integer)) or not 0 <= k_max <= n:
-        raise ValueError(f"k_max must be a whole number from 0 to {n}, got {k_max!r}")
+    _checks.whole("k_max", k_max, 0, n)
     logs = ops.zeros_like(scores[..., :1])  # grows to k_max + 1 entries: none is ever log 0
     for score in ops.split(scores, n, axis=-1) if k_max else ():
         with_class = logs + score

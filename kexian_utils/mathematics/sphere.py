@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from kexian_utils import _checks
+
 __all__ = [
     "angle_cdf",
     "angle_pdf",
@@ -37,8 +39,7 @@ def random_directions(rng: np.random.Generator, size: int, dim: int) -> np.ndarr
         Unit vectors, float64, shape ``(size, dim)``.
 
     Raises:
-        TypeError: `size` or `dim` is not an integer.
-        ValueError: `size` is negative, or `dim` is below 1.
+        ValueError: `size` is no whole number of at least 0, or `dim` none of at least 1.
 
     Examples:
         >>> x = random_directions(np.random.default_rng(0), 5, 3)
@@ -46,10 +47,7 @@ def random_directions(rng: np.random.Generator, size: int, dim: int) -> np.ndarr
         ((5, 3), [1.0, 1.0, 1.0, 1.0, 1.0])
     """
     for name, value, least in (("size", size, 0), ("dim", dim, 1)):
-        if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-            raise TypeError(f"{name} must be an integer, got {value!r}")
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
+        _checks.whole(name, value, least)
     vectors = rng.standard_normal((size, dim))
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 

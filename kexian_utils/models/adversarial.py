@@ -9,6 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kexian_utils import _checks
 from kexian_utils.robustness import adversarial
 
 __all__ = ["AdversarialModel"]
@@ -74,11 +75,8 @@ class AdversarialModel(keras.Model):
     ) -> None:
         adversarial.check_size("epsilon", epsilon)
         adversarial.check_norm(norm)
-        if mode not in MODES:
-            raise ValueError(f"mode must be one of {', '.join(map(repr, MODES))}, got {mode!r}")
-        names = [part.name for part in model.layers]
-        if layer not in names:
-            raise ValueError(f"layer must be one of {', '.join(names)}, got {layer!r}")
+        _checks.choice("mode", mode, MODES)
+        _checks.choice("layer", layer, [part.name for part in model.layers])
         if mode == MODES[1] and not isinstance(model.get_layer(layer), keras.layers.Embedding):
             raise ValueError(f"mode 'embedding matrix' needs an Embedding layer, got {layer!r}")
         super().__init__(name=name, **kwargs)

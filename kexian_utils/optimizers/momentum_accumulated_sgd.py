@@ -54,9 +54,7 @@ class MomentumAccumulatedSGD(keras.optimizers.Optimizer):
         name: str = "momentum_accumulated_sgd",
     ) -> None:
         super().__init__(learning_rate=learning_rate, name=name)
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum must be at least 0 and below 1, got {momentum}")
-        self.momentum = momentum
+        self.momentum = _checks.probability("momentum", momentum, one=False)
         self.accumulation_steps = _checks.whole("accumulation_steps", accumulation_steps, 1)
 
     def build(self, variables: Sequence[Any]) -> None:

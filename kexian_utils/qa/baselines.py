@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
+from kexian_utils import _checks
 from kexian_utils.datasets.factqa import (
     FactQAQuestion,
     factqa_facts,
@@ -99,8 +100,8 @@ def most_repeated(
             ``1 <= min_len <= max_len``.
     """
     check_texts(question, passages)
-    _check_integer("min_len", min_len, 1)
-    _check_integer("max_len", max_len, min_len)
+    _checks.whole("min_len", min_len, 1)
+    _checks.whole("max_len", max_len, min_len)
     counts: Counter[str] = Counter()
     for passage in passages:
         found = {
@@ -120,11 +121,6 @@ def _bigrams(text: str) -> set[str]:
 def _new_runs(text: str, question: str) -> Iterator[str]:
     kept = (c if _WORD.match(c) and c not in question else " " for c in text)
     return iter("".join(kept).split())
-
-
-def _check_integer(name: str, value: int, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
 
 
 # Oracle
@@ -155,7 +151,7 @@ class TypeList:
     def __init__(self, version: int = 1, choice: Choice = "frequent", seed: int = 0):
         if choice not in get_args(Choice):
             raise ValueError(f"choice must be one of {', '.join(get_args(Choice))}, got {choice!r}")
-        _check_integer("seed", seed, 0)
+        _checks.whole("seed", seed, 0)
         facts = factqa_facts(version)
         self.version, self.choice, self.seed = version, choice, int(seed)
         self.answers = {
@@ -253,8 +249,8 @@ class LinearTagger:
     THRESHOLDS = (0.7, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)
 
     def __init__(self, window: int = 6, max_len: int = 12):
-        _check_integer("window", window, 0)
-        _check_integer("max_len", max_len, 1)
+        _checks.whole("window", window, 0)
+        _checks.whole("max_len", max_len, 1)
         self.window, self.max_len = int(window), int(max_len)
         self.balanced, self.threshold = False, 0.0
         self.validation: dict[tuple[bool, float], float] = {}

@@ -12,6 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from kexian_utils import _checks
+
 __all__ = ["extract_spans", "vote"]
 
 SpanScore = Literal["product", "root", "sum"]
@@ -59,10 +61,8 @@ def extract_spans(
         raise TypeError(f"text must be a string, got {type(text).__name__}")
     start = _probabilities("p_start", p_start, len(text))
     end = _probabilities("p_end", p_end, len(text))
-    if isinstance(max_len, bool) or not isinstance(max_len, (int, np.integer)) or max_len < 1:
-        raise ValueError(f"max_len must be an integer of at least 1, got {max_len!r}")
-    if not 0 <= threshold < 1:
-        raise ValueError(f"threshold must be at least 0 and less than 1, got {threshold}")
+    _checks.whole("max_len", max_len, 1)
+    _checks.probability("threshold", threshold, one=False)
     if score not in _SPAN_SCORES:
         raise ValueError(f"score must be one of {', '.join(_SPAN_SCORES)}, got {score!r}")
     best: dict[str, float] = {}

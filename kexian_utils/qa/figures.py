@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from kexian_utils import plots
+from kexian_utils import _checks, plots
 from kexian_utils.qa.features import FEATURES
 
 if TYPE_CHECKING:
@@ -91,8 +91,7 @@ def reading_figure(
     from matplotlib.figure import Figure
 
     for name, value, least in (("shown", shown, 1), ("columns", columns, 4), ("lines", lines, 1)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+        _checks.whole(name, value, least)
     rows = _rows(reading.passages, features, gates)
     with mpl.rc_context():
         plots.use_style()

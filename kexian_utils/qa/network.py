@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from kexian_utils import _checks
 from kexian_utils.layers import AttentionPooling1D, DilatedGatedConv1D
 from kexian_utils.qa.decoding import SpanScore, VoteRule
 from kexian_utils.qa.features import FEATURES
@@ -68,33 +69,17 @@ class ReaderConfig:
         for name in ("question_rates", "passage_rates"):
             rates = tuple(getattr(self, name))
             object.__setattr__(self, name, rates)  # JSON has lists only
-            if not rates or not all(_is_whole(rate) for rate in rates):
-                raise ValueError(
-                    f"{name} must be whole numbers of at least 1, at least one, got {rates}"
-                )
+            if not rates:
+                raise ValueError(f"{name} must hold at least one rate, got none")
+            for rate in rates:
+                _checks.whole(f"each of {name}", rate, 1)
         for name in ("width", "minimum_count", "max_len"):
-            if not _is_whole(getattr(self, name)):
-                raise ValueError(
-                    f"{name} must be a whole number of at least 1, got {getattr(self, name)!r}"
-                )
-        if self.pretrained and not _is_whole(self.pretrained):
-            raise ValueError(
-                f"pretrained must be a whole number of at least 0, got {self.pretrained!r}"
-            )
+            object.__setattr__(self, name, _checks.whole(name, getattr(self, name), 1))
+        _checks.whole("pretrained", self.pretrained, 0)
         for name in ("dropout", "gate_dropout", "word_dropout", "threshold"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name} must be at least 0 and below 1, got {getattr(self, name)!r}"
-                )
+            _checks.probability(name, getattr(self, name), one=False)
         for name, choices in (("score", get_args(SpanScore)), ("vote", get_args(VoteRule))):
-            if getattr(self, name) not in choices:
-                raise ValueError(
-                    f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}"
-                )
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 1
+            _checks.choice(name, getattr(self, name), choices)
 
 
 def reader_network(

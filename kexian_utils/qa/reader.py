@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from kexian_utils import _checks
 from kexian_utils.datasets.factqa import answer_spans, label_spans
 from kexian_utils.qa.decoding import extract_spans, vote
 from kexian_utils.qa.features import alike, match_features
@@ -121,10 +122,8 @@ class DGCNNReader:
     """
 
     def __init__(self, config: ReaderConfig | None = None, seed: int = 0) -> None:
-        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-            raise ValueError(f"seed must be a whole number of at least 0, got {seed!r}")
         self.config = config or ReaderConfig()
-        self.seed = int(seed)
+        self.seed = _checks.seed(seed)
         self.network: keras.Model | None = None
         self.characters = self.further = ""
 
@@ -194,8 +193,7 @@ class DGCNNReader:
             TypeError: if a question or passage is no string.
             ValueError: if a question is empty.
         """
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(f"batch_size must be a whole number of at least 1, got {batch_size!r}")
+        _checks.whole("batch_size", batch_size, 1)
         questions = list(questions)
         outputs = iter(self._outputs(self.rows(questions), batch_size))
         readings = []
@@ -351,7 +349,28 @@ class DGCNNReader:
             raise ValueError(
                 f"{folder / 'network.keras'} is damaged ({error}): save the reader again"
             ) from error
+        reader._check_fit(folder)
         return reader
+
+    def _check_fit(self, folder: Path) -> None:
+        """Whether both files are of one reader: else the first character beyond would tell."""
+        tables = {"characters": len(self.characters)}
+        if self.config.pretrained:
+            tables["fixed_characters"] = len(self.characters + self.further)
+        network = self.network
+        named = isinstance(network.input, dict) and isinstance(network.output, dict)
+        sizes = {layer.name: getattr(layer, "input_dim", None) for layer in network.layers}
+        fits = (
+            named
+            and set(network.input) == {"question", "passage", "features"}
+            and set(network.output) == {"places", "answerable"}
+            and all(sizes.get(name) == FIRST + size for name, size in tables.items())
+        )
+        if not fits:
+            raise ValueError(
+                f"{folder / 'reader.json'} and {folder / 'network.keras'} do not belong together: "
+                "save the reader again"
+            )
 
 
 def _place(answer: str, text: str, places: np.ndarray) -> tuple[int, int]:
@@ -367,6 +386,8 @@ def _checked_example(number: int, example: Example) -> tuple[str, list[str], lis
         )
     question, answer, passages = example
     question, texts = _checked_question(number, (question, passages), "examples")
+    # The vocabulary is saved behind the training: too late to find out that it cannot be.
+    _checks.encodable(f"examples[{number}]", question, *texts)
     answers = [answer] if isinstance(answer, str) else list(answer)
     if not all(isinstance(a, str) and a for a in answers):
         raise TypeError(

@@ -6,9 +6,7 @@ Sources: https://kexue.fm/archives/5409 and https://kexue.fm/archives/6906.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,8 +15,10 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from kexian_utils import _checks
 from kexian_utils.qa.features import FEATURES
 from kexian_utils.qa.network import PAD, reader_loss
+from kexian_utils.training.resume import open_run, run_steps, unchanged
 from kexian_utils.training.state import read_state, write_state
 
 __all__ = ["LengthBuckets", "Row", "Training", "length_batches", "padded", "train"]
@@ -54,15 +54,9 @@ class Training:
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant, by name."""
         for name in ("epochs", "batch_size"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-        if not (np.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise ValueError(f"learning_rate must be positive, got {self.learning_rate!r}")
-        if not 0 <= self.ema_momentum < 1:
-            raise ValueError(
-                f"ema_momentum must be at least 0 and below 1, got {self.ema_momentum!r}"
-            )
+            object.__setattr__(self, name, _checks.whole(name, getattr(self, name), 1))
+        _checks.real("learning_rate", self.learning_rate, above=0)
+        _checks.probability("ema_momentum", self.ema_momentum, one=False)
 
 
 def filled_up(length: int, step: int) -> int:
@@ -207,37 +201,28 @@ def train(
             "backend": keras.backend.backend(),
             **(about or {}),
         }
-        path = _run_folder(Path(folder), run) / "state.npz"
+        open_run(Path(folder) / "training.json", run)
+        path = Path(folder) / "state.npz"
     learner = _learner(network, training, len(data))
     variables = [*learner.variables, *learner.optimizer.variables]
     _warm_up(learner, data, variables)
     losses = np.full(steps, np.nan)
     if path is not None and path.is_file():
-        losses[:] = read_state(path, variables)["losses"]
-    first = _iterations(learner)
-    began = saved = time.monotonic()
-    try:
-        for step in range(first, steps):
-            losses[step] = _step(learner, data, step)
-            now = time.monotonic()
-            if report is not None:
-                left = (now - began) / (step + 1 - first) * (steps - step - 1)
-                report(
-                    {
-                        "step": step + 1,
-                        "steps": steps,
-                        "epoch": step // len(data) + 1,
-                        "epochs": training.epochs,
-                        "loss": 200 * losses[step],
-                        "seconds_left": left,
-                    }
-                )
-            if path is not None and now - saved > save_every:
-                write_state(path, variables, losses=losses)
-                saved = now
-    finally:
+        losses[:] = read_state(path, variables, ("losses",))["losses"]
+
+    def step(number: int) -> dict[str, Any]:
+        losses[number] = _step(learner, data, number)
+        return {
+            "epoch": number // len(data) + 1,
+            "epochs": training.epochs,
+            "loss": 200 * losses[number],
+        }
+
+    def save() -> None:
         if path is not None:
             write_state(path, variables, losses=losses)
+
+    run_steps(_iterations(learner), steps, step, save, save_every, report)
     learner.optimizer.finalize_variable_values(learner.trainable_variables)
     return [200 * float(np.nanmean(part)) for part in np.split(losses, training.epochs)]
 
@@ -257,22 +242,15 @@ def _learner(network: keras.Model, training: Training, batches: int) -> keras.Mo
 
 
 def _warm_up(learner: keras.Model, data: LengthBuckets, variables: Sequence[Any]) -> None:
-    """Let Keras see two shapes of batches before the first one counts.
-
-    On TensorFlow the first shape is traced alone and the second for all that follow, and the two
-    programs may round differently: a run that goes on would differ from one that never stopped.
-    JAX compiles each shape for itself.
-    """
+    """Let Keras see two shapes of batches before the first one counts."""
     if _on_jax():
         return
-    before = [keras.ops.convert_to_numpy(variable) for variable in variables]
-    for length in (PASSAGE_STEP, 2 * PASSAGE_STEP):
-        inputs = padded([], length, data.question_length, data.batch_size)
-        learner.train_on_batch(
-            inputs, np.zeros((data.batch_size, length, 2), np.float32), inputs["passage"] + 1.0
-        )
-    for variable, value in zip(variables, before, strict=True):
-        variable.assign(value)
+    with unchanged(variables):
+        for length in (PASSAGE_STEP, 2 * PASSAGE_STEP):
+            inputs = padded([], length, data.question_length, data.batch_size)
+            learner.train_on_batch(
+                inputs, np.zeros((data.batch_size, length, 2), np.float32), inputs["passage"] + 1.0
+            )
 
 
 def _on_jax() -> bool:
@@ -290,28 +268,3 @@ def _step(learner: keras.Model, data: LengthBuckets, step: int) -> float:
 
 def _iterations(learner: keras.Model) -> int:
     return int(np.asarray(learner.optimizer.iterations))
-
-
-def _run_folder(folder: Path, run: dict[str, Any]) -> Path:
-    """The folder, made or found to hold this very run."""
-    run = json.loads(json.dumps(run))
-    path = folder / "training.json"
-    if path.is_file():
-        try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            raise ValueError(f"{path} is damaged: choose another folder") from None
-        unlike = [name for name in run if before.get(name) != run[name]]
-        if unlike:
-            raise ValueError(
-                f"{folder} holds a run with another {', another '.join(unlike)}: choose another "
-                "folder, or the same texts and options"
-            )
-        return folder
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder} must be empty or hold a run, it holds other things")
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".json.part")
-    partial.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)
-    return folder

@@ -11,6 +11,7 @@ from functools import cache
 
 import numpy as np
 
+from kexian_utils import _checks
 from kexian_utils.bert.checkpoints import Checkpoint
 from kexian_utils.bert.models import chinese_bert
 from kexian_utils.bert.wordpiece import read_vocabulary
@@ -35,8 +36,7 @@ def character_vectors(width: int = 64) -> tuple[str, np.ndarray]:
     """
     checkpoint = Checkpoint(chinese_bert())
     table = checkpoint[_TABLE].astype(float)
-    if isinstance(width, bool) or not isinstance(width, int) or not 1 <= width <= table.shape[1]:
-        raise ValueError(f"width must be a whole number of 1 to {table.shape[1]}, got {width!r}")
+    _checks.whole("width", width, 1, table.shape[1])
     tokens = read_vocabulary(checkpoint.folder / "vocab.txt")
     single = [token for token in tokens if len(token) == 1]
     rows = table[[tokens[token] for token in single]]

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from kexian_utils import _checks
 from kexian_utils.autodiff import input_gradient
 
 __all__ = ["fgm_perturbation", "input_gradient_penalty", "pgd_attack"]
@@ -111,8 +112,7 @@ def pgd_attack(
     check_size("epsilon", epsilon)
     check_size("step_size", step_size)
     check_norm(norm, balls=True)
-    if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 0:
-        raise ValueError(f"steps must be a whole number of at least 0, got {steps!r}")
+    _checks.whole("steps", steps, 0)
     if clip is not None and not (len(clip) == 2 and clip[0] < clip[1]):
         raise ValueError(f"clip must be an increasing pair of numbers, got {clip!r}")
     x = ops.convert_to_tensor(x)
@@ -203,9 +203,7 @@ def _project(moved: Any, epsilon: Any, norm: str, axes: tuple[int, ...]) -> Any:
 
 def check_norm(norm: str, balls: bool = False) -> None:
     """Refuse another norm; with `balls` the one that has no ball, too."""
-    choices = NORMS[:2] if balls else NORMS
-    if norm not in choices:
-        raise ValueError(f"norm must be one of {', '.join(map(repr, choices))}, got {norm!r}")
+    _checks.choice("norm", norm, NORMS[:2] if balls else NORMS)
 
 
 def check_size(name: str, value: Any) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import numpy as np
 __all__ = ["read_state", "write_state"]
 
 _VARIABLE = re.compile("v[0-9]+")
+_DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error)
 
 
 def write_state(path: str | os.PathLike, variables: Sequence[Any], **extra: Any) -> None:
@@ -34,21 +37,39 @@ def write_state(path: str | os.PathLike, variables: Sequence[Any], **extra: Any)
     os.replace(partial, path)
 
 
-def read_state(path: str | os.PathLike, variables: Sequence[Any]) -> dict[str, np.ndarray]:
+def read_state(
+    path: str | os.PathLike, variables: Sequence[Any], extra: Sequence[str] = ()
+) -> dict[str, np.ndarray]:
     """Give variables their values from a file of :func:`write_state`; return the further arrays.
 
+    Args:
+        path: of the file.
+        variables: as they were written.
+        extra: names of further arrays that must be there.
+
     Raises:
-        ValueError: if the file does not hold these variables.
+        ValueError: if the file is damaged or does not hold these variables and arrays; nothing is
+            assigned then.
     """
     path = Path(path)
-    with np.load(path) as state:
-        shapes = {name: state[name].shape for name in state if _VARIABLE.fullmatch(name)}
-        expected = {f"v{number}": tuple(v.shape) for number, v in enumerate(variables)}
-        if shapes != expected:
-            raise ValueError(
-                f"{path} holds other variables: {len(shapes)} of them, expected {len(expected)} "
-                "of certain shapes; it belongs to another model, choose another folder"
-            )
-        for number, variable in enumerate(variables):
-            variable.assign(state[f"v{number}"])
-        return {name: state[name] for name in state if name not in expected}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            state = {name: file[name] for name in file.files}
+    except _DAMAGE as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # no such file, no permission
+        state = None
+    if state is None or not set(extra) <= state.keys():
+        raise ValueError(
+            f"{path} is damaged: put back a copy of it, or delete its folder and train anew"
+        )
+    shapes = {name: value.shape for name, value in state.items() if _VARIABLE.fullmatch(name)}
+    expected = {f"v{number}": tuple(v.shape) for number, v in enumerate(variables)}
+    if shapes != expected:
+        raise ValueError(
+            f"{path} holds other variables: {len(shapes)} of them, expected {len(expected)} "
+            "of certain shapes; it belongs to another model, choose another folder"
+        )
+    for number, variable in enumerate(variables):
+        variable.assign(state[f"v{number}"])
+    return {name: value for name, value in state.items() if name not in expected}

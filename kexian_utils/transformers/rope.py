@@ -50,8 +50,7 @@ def rope_frequencies(head_dim: int, base: float = 10000.0) -> np.ndarray:
     """
     if not isinstance(head_dim, (int, np.integer)) or head_dim < 2 or head_dim % 2:
         raise ValueError(f"head_dim must be an even whole number of at least 2, got {head_dim!r}")
-    if not (np.isfinite(base) and base > 0):
-        raise ValueError(f"base must be positive, got {base!r}")
+    _checks.real("base", base, above=0)
     return float(base) ** (-2.0 * np.arange(head_dim // 2) / head_dim)
 
 

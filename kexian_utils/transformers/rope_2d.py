@@ -73,8 +73,7 @@ def axial_frequencies(head_dim: int, dimensions: int = 2, base: float = 100.0) -
         >>> axial_frequencies(4).tolist()
         [[1.0, 0.0], [0.0, 1.0]]
     """
-    if dimensions < 1:
-        raise ValueError(f"dimensions must be at least 1, got {dimensions!r}")
+    _checks.whole("dimensions", dimensions, 1)
     if head_dim < 1 or head_dim % (2 * dimensions):
         raise ValueError(
             f"head_dim must be divisible by {2 * dimensions}, two for each axis, got {head_dim!r}"
@@ -128,8 +127,7 @@ def mixed_frequencies(head_dim: int, seed: int, base: float = 100.0) -> np.ndarr
         (4, 2)
     """
     lengths = axial_frequencies(head_dim, 2, base).sum(axis=1)
-    if seed < 0:
-        raise ValueError(f"seed must be at least 0, got {seed!r}")
+    _checks.seed(seed)
     direction = np.random.default_rng(seed).uniform(0, 2 * np.pi, len(lengths))
     return lengths[:, None] * np.stack([np.cos(direction), np.sin(direction)], axis=1)
 
@@ -152,8 +150,7 @@ def flattened_frequencies(head_dim: int, width: int, base: float = 100.0) -> np.
         >>> flattened_frequencies(4, width=14).shape
         (2, 2)
     """
-    if width < 1:
-        raise ValueError(f"width must be at least 1, got {width!r}")
+    _checks.whole("width", width, 1)
     return np.outer(rope_frequencies(head_dim, base), [width, 1.0])
 
 

@@ -217,7 +217,7 @@ def test_expected_state_for_each_form():
         ({"hidden_act": "gelu_fast"}, "hidden_act must be one of .* got 'gelu_fast'"),
         ({"hidden_size": 13}, "hidden_size must be a multiple"),
         ({"num_hidden_layers": 0}, "num_hidden_layers must be a whole number"),
-        ({"layer_norm_eps": -1.0}, "layer_norm_eps must be at least 0"),
+        ({"layer_norm_eps": -1.0}, "layer_norm_eps must be a finite"),
         ({"is_decoder": True}, "is_decoder must be false"),
     ],
     ids=lambda v: next(iter(v)) if isinstance(v, dict) else "",

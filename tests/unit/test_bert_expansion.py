@@ -392,8 +392,8 @@ def test_noise_refuses_bad_input():
         ((2.5, 0, 1.0, 0), "factor must be a whole number"),
         ((2, 2, 1.0, 0), "axis must be one of the 2 axes of the kernel, got 2"),
         ((4, 0, 1.0, 0), "multiple of 4 components, got 6"),
-        ((2, 0, -1.0, 0), "relative_std must be finite and not negative, got -1.0"),
-        ((2, 0, np.nan, 0), "relative_std must be finite"),
+        ((2, 0, -1.0, 0), "relative_std must be a finite number of at least 0, got -1.0"),
+        ((2, 0, np.nan, 0), "relative_std must be a finite"),
         ((2, 0, 1.0, -1), "seed must not be negative, got -1"),
         ((2, 0, 1.0, 0, "other"), "pattern must be one of"),
     ]:

@@ -216,8 +216,8 @@ def test_known_thresholds(models, paths, tmp_path):
         ("headless", {"score": "pmi"}, "score 'pmi' needs a model with a masked"),
         ("words", {"score": "pmi", "layer": 1}, "layer belongs to the scores euclidean"),
         ("words", {"layer": 1}, "layer belongs to the scores euclidean"),
-        ("words", {"score": "cosine", "layer": 0}, "layer must be from 1 to 2"),
-        ("words", {"score": "cosine", "layer": 3}, "layer must be from 1 to 2"),
+        ("words", {"score": "cosine", "layer": 0}, "layer must be a whole number from 1 to 2"),
+        ("words", {"score": "cosine", "layer": 3}, "layer must be a whole number from 1 to 2"),
         ("words", {"threshold": float("nan")}, "threshold must be a finite number"),
         ("words", {"threshold": 1, "cut_share": 0.5}, "exclude each other"),
         ("words", {"cut_share": 1.2}, "cut_share must be from 0 to 1"),
@@ -401,7 +401,7 @@ def test_default_layers(models, tmp_path):
         model = open_model(folder(tmp_path / str(layers), False, layers=layers))
         assert next(Parser(model)(["the"])).layer == spanning
         assert next(Parser(model, "phrases")(["the"])).layer == phrases
-    with pytest.raises(ValueError, match="layer must be from 1 to 3, the layers of"):
+    with pytest.raises(ValueError, match="layer must be a whole number from 1 to 3"):
         Parser(models["headless"], layer=4)
     with pytest.raises(ValueError, match="tree must be one of spanning, eisner, phrases"):
         Parser(models["headless"], "chain")
@@ -464,7 +464,7 @@ def test_default_models_follow_the_script(paths, monkeypatch):
     monkeypatch.setattr(reading_models, "BUNDLED", bundled)
     found = list(Parser()(["The weather. 今天很好。 We sum.", "我们"]))
     assert [f.model for f in found] == ["minilm", "chinese", "minilm", "chinese"]
-    with pytest.raises(ValueError, match="layer must be from 1 to 2, the layers of chinese"):
+    with pytest.raises(ValueError, match="layer must be a whole number from 1 to 2"):
         list(Parser(layer=3)(["The weather.", "今天"]))
 
 

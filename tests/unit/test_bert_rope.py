@@ -135,7 +135,7 @@ def test_bad_input():
         with pytest.raises(ValueError, match="even"):
             call()
     x = rng.normal(size=(1, 2, 6))
-    with pytest.raises(ValueError, match="base must be positive, got 0"):
+    with pytest.raises(ValueError, match="base must be a finite number above 0, got 0"):
         rope.rope_frequencies(4, 0)
     with pytest.raises(ValueError, match="layout must be one of"):
         rope.rotate(x, [0, 1], layout="tiled")

@@ -52,6 +52,7 @@ def test_real_numbers(value):
 def test_choices():
     assert _checks.choice("kind", "a", ("a", "b")) == "a"
     assert _checks.choice("kind", None, ("a", None)) is None
+    assert _checks.choice("kind", np.str_("b"), ("a", "b")) == "b"
     for value in ("c", True, None, 0, ["a"], np.array(["a", "b"])):
         with pytest.raises(ValueError, match=r"^kind must be one of 'a', 'b', 1, got"):
             _checks.choice("kind", value, ("a", "b", 1))

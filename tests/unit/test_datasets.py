@@ -250,7 +250,7 @@ def test_product_reviews_hold_each_text_once_and_with_one_label():
     assert other[1][0] != test
     assert sorted(other[0][0] + other[1][0]) == sorted(train + test)
     for size in (0, 17_320, True):
-        with pytest.raises(ValueError, match="test_size must be between 1 and 17319"):
+        with pytest.raises(ValueError, match="test_size must be a whole number from 1 to 17319"):
             datasets.product_reviews(test_size=size)
 
 

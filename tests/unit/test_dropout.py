@@ -122,9 +122,9 @@ def test_drop_words_replaces_whole_words():
 
 @pytest.mark.parametrize("rate", [-0.1, 1.1, float("nan"), True])
 def test_rates_out_of_range_are_refused(rate):
-    with pytest.raises(ValueError, match="rate must be between 0 and 1, got"):
+    with pytest.raises(ValueError, match="rate must be a finite number from 0 to 1, got"):
         dropout.dropout_mask((2,), rate, rng=rng())
-    with pytest.raises(ValueError, match="rate must be between 0 and 1, got"):
+    with pytest.raises(ValueError, match="rate must be a finite number from 0 to 1, got"):
         dropout.drop_words(np.arange(3), rate, 0, rng=rng())
 
 

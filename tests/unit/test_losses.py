@@ -236,9 +236,9 @@ def test_bad_arguments():
                 function(labels, SCORES)
             with pytest.raises(ValueError, match="y_true must lie"):
                 function(ops.convert_to_tensor(labels), SCORES)
-    with pytest.raises(ValueError, match="scale must be positive and finite, got 0"):
+    with pytest.raises(ValueError, match="scale must be a finite number above 0, got 0"):
         losses.unified_pair_loss(LABELS, SCORES, scale=0)
-    with pytest.raises(ValueError, match="margin must be finite"):
+    with pytest.raises(ValueError, match="margin must be a finite number"):
         losses.unified_pair_loss(LABELS, SCORES, margin=np.inf)
     with pytest.raises(TypeError, match="integer dtype, got float"):
         sparse(np.zeros((40, 2)), SCORES)

@@ -207,7 +207,7 @@ def test_saved_and_loaded(mode, tmp_path):
 
 def test_bad_input():
     inner = linear_reader()
-    with pytest.raises(ValueError, match=r"layer must be one of words, .*, got 'nowhere'"):
+    with pytest.raises(ValueError, match=r"layer must be one of .words., .*, got 'nowhere'"):
         AdversarialModel(inner, "nowhere")
     with pytest.raises(ValueError, match="epsilon must be finite and at least 0, got -1"):
         AdversarialModel(inner, "words", -1)

@@ -231,16 +231,15 @@ def test_a_run_over_its_budget_is_named(checkout):
     assert "allows 4" in budgets.exceeded(plain, record | {"cpu_seconds": 8.1, "backend": "jax"})
     run = files.Run(checkout, plain, SMOKE)
     assert budgets.expected_seconds(run) == 4
-    record = run.record
-    files.write_text(record, json.dumps({"seconds": 3.5}))
+    files.write_text(run.record, json.dumps({"seconds": 3.5}))
     assert budgets.expected_seconds(run) == 3.5
     own = article("smoke = 4\nsmoke-jax = 5\ndefault = 40")
-    assert "allows 4" in budgets.exceeded(own, run | {"cpu_seconds": 8.1})
-    on_jax = run | {"backend": "jax"}
+    assert "allows 4" in budgets.exceeded(own, record | {"cpu_seconds": 8.1})
+    on_jax = record | {"backend": "jax"}
     assert budgets.exceeded(own, on_jax | {"cpu_seconds": 9.9}) is None
     assert "allows 5" in budgets.exceeded(own, on_jax | {"cpu_seconds": 10.1})
     with pytest.raises(KexianError, match=r"random-vector-angles.toml has no \[budget\]"):
-        budgets.exceeded(catalogue.load(checkout).article("7076"), run)
+        budgets.exceeded(catalogue.load(checkout).article("7076"), record)
 
 
 RUN = {"profile": "default", "backend": "tensorflow", "cpu_seconds": 31.0}

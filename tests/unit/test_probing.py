@@ -1,6 +1,7 @@
 """Impact matrices against their definition, written out pair by pair with the plain encoder."""
 
 import itertools
+import shutil
 import subprocess
 import sys
 
@@ -39,6 +40,15 @@ def model(folder):
 @pytest.fixture(scope="module")
 def single_precision(folder):
     return ProbingModel(folder)
+
+
+def test_a_vocabulary_of_another_model_is_refused(folder, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    with open(other / "vocab.txt", "a", encoding="utf-8") as file:
+        file.write("".join(f"extra{n}\n" for n in range(9)))
+    with pytest.raises(ValueError, match="vocab.txt must have no more tokens than the token table"):
+        ProbingModel(other)
 
 
 def plain_states(folder, ids, mask=None):
@@ -379,7 +389,7 @@ def test_encoder_refuses(folder):
         encoder.states([[5, 6]], padding_mask=[[0, 0]])
     with pytest.raises(ValueError, match="dtype must be float32 or float64"):
         fast_encoder.FastEncoder(values, CONFIG, np.float16)
-    with pytest.raises(ValueError, match="threads must be at least 1"):
+    with pytest.raises(ValueError, match="threads must be a whole number of at least 1"):
         fast_encoder.FastEncoder(values, CONFIG, threads=0)
     with pytest.raises(ValueError, match="must have a masked-language-model head"):
         fast_encoder.FastEncoder(bert_folders.tensors(CONFIG), CONFIG).log_probabilities([[0.0]])

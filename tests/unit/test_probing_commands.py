@@ -188,9 +188,15 @@ def test_a_threshold_that_was_chosen_is_told(model, english):
             ["segment", "--model", "MODEL", "--cut-share", "2", "a"],
             "--cut-share must be a number from 0 to 1",
         ),
-        (["segment", "--model", "ENGLISH", "--layer", "3", "a"], "layer must be from 1 to 2"),
+        (
+            ["segment", "--model", "ENGLISH", "--layer", "3", "a"],
+            "must be a whole number from 1 to 2",
+        ),
         (["segment", "--model", "ENGLISH", "--layer", "x", "a"], "--layer must be a whole number"),
-        (["parse", "--model", "ENGLISH", "--layer", "9", "a"], "layer must be from 1 to 2"),
+        (
+            ["parse", "--model", "ENGLISH", "--layer", "9", "a"],
+            "must be a whole number from 1 to 2",
+        ),
         (["parse", "--model", "ENGLISH", "--tree", "x", "a"], "tree must be one of spanning"),
         (["parse", "--model", "ENGLISH", "--mode", "x", "a"], "mode must be one of double, single"),
         (["parse", "--model", "ENGLISH", "--figure", "a.jpg", "a"], "--figure must end in .svg"),

@@ -243,9 +243,9 @@ def test_windows_keep_every_short_piece():
 @pytest.mark.parametrize(
     ("size", "stride", "message"),
     [
-        (0, 1, "size must be an integer of at least 1, got 0"),
-        (4, 0, "stride must be an integer of at least 1, got 0"),
-        (4, 2.0, "stride must be an integer"),
+        (0, 1, "size must be a whole number of at least 1, got 0"),
+        (4, 0, "stride must be a whole number of at least 1, got 0"),
+        (4, 2.0, "stride must be a whole number"),
         (4, 5, "stride must be at most size, 4, or parts are lost, got 5"),
     ],
 )

@@ -66,9 +66,9 @@ def test_focal_posterior_rises_and_inverts(gamma):
     [
         ((1.2,), "must lie between 0 and 1, got 1.2"),
         (([0.5, np.nan],), "must lie between 0 and 1"),
-        ((0.5, 0.0), "alpha must be more than 0 and less than 1, got 0.0"),
+        ((0.5, 0.0), "alpha must be a finite number above 0 and below 1, got 0.0"),
         ((0.5, 1.0), "alpha must be"),
-        ((0.5, 0.25, -1.0), "gamma must be at least 0"),
+        ((0.5, 0.25, -1.0), "gamma must be a finite number of at least 0"),
         ((0.5, 0.25, np.inf), "gamma must be"),
     ],
 )
@@ -153,9 +153,9 @@ def test_many_layers():
 
 @pytest.mark.parametrize("rates", [[0], [1, -2], [1, 1.5], [True]])
 def test_rates_below_one(rates):
-    with pytest.raises(ValueError, match="rates must be made of integers of at least 1"):
+    with pytest.raises(ValueError, match="each of rates must be a whole number of at least 1"):
         receptive_field.path_multiplicity(rates)
-    with pytest.raises(ValueError, match="rates must be made of integers of at least 1"):
+    with pytest.raises(ValueError, match="each of rates must be a whole number of at least 1"):
         receptive_field.receptive_field(3, rates)
 
 

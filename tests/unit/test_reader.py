@@ -335,6 +335,14 @@ def test_a_folder_of_another_run_is_refused(tmp_path):
     assert (tmp_path / "run" / "state.npz").read_bytes() == kept
 
 
+def test_what_cannot_be_saved_is_refused_before_training(tmp_path):
+    reader = DGCNNReader(ReaderConfig(width=4))
+    examples = [("谁？", "我", ["是我。"]), ("几\ud83d？", "二", ["二。"])]
+    with pytest.raises(ValueError, match=r"examples\[1\] must be text that UTF-8 can hold, got"):
+        reader.fit(examples, folder=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_training_that_stops_leaves_no_network_with_another_vocabulary(tmp_path):
     def stop(now):
         raise Stopped
@@ -521,6 +529,19 @@ def test_what_is_no_reader_is_refused_and_nothing_is_overwritten(reader, tmp_pat
         (folder / "reader.json").write_text(text)
         with pytest.raises(ValueError, match=message):
             DGCNNReader.load(folder)
+    for change in (
+        {"characters": about["characters"] + "龘"},
+        {"characters": about["characters"][1:]},
+        {"further": about["further"] + "龘"},
+    ):
+        (folder / "reader.json").write_text(json.dumps(about | change))
+        with pytest.raises(ValueError, match="do not belong together: save the reader again"):
+            DGCNNReader.load(folder)
+    reader.save(folder)
+    other = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    other.save(folder / "network.keras")
+    with pytest.raises(ValueError, match="do not belong together"):
+        DGCNNReader.load(folder)
     reader.save(folder)
     (folder / "network.keras").write_bytes(b"PK")
     with pytest.raises(ValueError, match="network.keras is damaged"):

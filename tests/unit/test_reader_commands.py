@@ -119,6 +119,7 @@ LINE = {"question": "问？", "answer": "甲", "passages": ["甲乙"]}
         (["factqa:1", "--out", "full"], "--out full must be empty or new"),
         (["factqa:1", "--out", "no/a"], "--out no/a: there is no folder no"),
         (["factqa:1", "--out", "DATA"], "is a file; choose a folder"),
+        (["factqa:1", "--out", "new", "--run", "./new"], "must be another folder than --out"),
         (["factqa:1", "--run", "full"], "full must be empty or hold a run"),
         (["DATA", "--max-length", "1"], "line 1: the question has 2 characters, --max-length"),
     ],
@@ -321,7 +322,7 @@ def test_another_run_is_not_gone_on_with(server, tmp_path):
     before = (tmp_path / "reader" / "reader.json").read_bytes()
     code, _, wrong = server.call("train-reader", "factqa:1", *options, "--learning-rate", 0.1)
     assert code == 2
-    assert "reader.run holds a run with another training: choose another folder" in wrong
+    assert "reader.run holds a run with another training (learning_rate: " in wrong
     assert (tmp_path / "reader" / "reader.json").read_bytes() == before
 
 

@@ -89,10 +89,10 @@ def test_random_directions_are_isotropic_unit_vectors():
 @pytest.mark.parametrize(
     ("size", "dim", "error", "message"),
     [
-        (-1, 3, ValueError, "size must be at least 0, got -1"),
-        (3, 0, ValueError, "dim must be at least 1, got 0"),
-        (3, 2.0, TypeError, "dim must be an integer, got 2.0"),
-        (True, 2, TypeError, "size must be an integer, got True"),
+        (-1, 3, ValueError, "size must be a whole number of at least 0, got -1"),
+        (3, 0, ValueError, "dim must be a whole number of at least 1, got 0"),
+        (3, 2.0, ValueError, "dim must be a whole number of at least 1, got 2.0"),
+        (True, 2, ValueError, "size must be a whole number of at least 0, got True"),
     ],
 )
 def test_random_directions_refuse(size, dim, error, message):

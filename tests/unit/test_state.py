@@ -55,3 +55,34 @@ def test_a_failure_while_writing_leaves_the_file_as_it_was(tmp_path):
     kept = Variable([0.0])
     read_state(path, [kept])
     assert kept.value.tolist() == [1.0]
+
+
+def damaged(whole):
+    return {
+        "empty": b"",
+        "cut off": whole[: len(whole) // 2],
+        "cut off in the middle": whole[:40],
+        "no archive": b"garbage " * 40,
+        "a pickle": b"\x80\x04N.",
+        "a flipped bit": whole[:120] + bytes([whole[120] ^ 255]) + whole[121:],
+    }
+
+
+@pytest.mark.parametrize("fault", damaged(b"x" * 200))
+def test_a_damaged_file_is_named_and_nothing_assigned(tmp_path, fault):
+    path = tmp_path / "state.npz"
+    write_state(path, [Variable(np.arange(64.0))], losses=[1.0])
+    path.write_bytes(damaged(path.read_bytes())[fault])
+    kept = Variable(np.ones(64))
+    with pytest.raises(ValueError, match=r"state\.npz is damaged: put back a copy of it"):
+        read_state(path, [kept], ("losses",))
+    assert kept.value.all()
+
+
+def test_a_state_that_lacks_what_a_run_needs(tmp_path):
+    path = tmp_path / "state.npz"
+    write_state(path, [Variable([1.0])])
+    with pytest.raises(ValueError, match="is damaged"):
+        read_state(path, [Variable([0.0])], ("losses",))
+    with pytest.raises(FileNotFoundError):
+        read_state(tmp_path / "none.npz", [])

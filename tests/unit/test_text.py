@@ -236,7 +236,7 @@ def test_sentences_refuse():
     with pytest.raises(TypeError, match="text must be a string, got bytes"):
         text.cut_sentences(b"")
     for bad in (0, -1, 2.5, True):
-        with pytest.raises(ValueError, match="max_length must be None or an integer of at least 1"):
+        with pytest.raises(ValueError, match="max_length must be a whole number of at least 1"):
             text.cut_sentences("好", bad)
 
 
