@@ -357,7 +357,7 @@ class DGCNNReader:
         tables = {"characters": len(self.characters)}
         if self.config.pretrained:
             tables["fixed_characters"] = len(self.characters + self.further)
-        network = self.network
+        network: Any = self.network
         named = isinstance(network.input, dict) and isinstance(network.output, dict)
         sizes = {layer.name: getattr(layer, "input_dim", None) for layer in network.layers}
         fits = (

@@ -158,10 +158,10 @@ def test_flush_through_a_loss_scale():
     for i in range(2):
         model.train_on_batch(x[2 * i : 2 * i + 2], y[2 * i : 2 * i + 2])
     np.testing.assert_array_equal(model.get_weights()[0], start)
-    assert optimizers.flush_accumulated(model.optimizer) == 2
+    assert accumulation.flush_accumulated(model.optimizer) == 2
     expected = start - 0.25 * 2 * x.T @ (x @ start - y) / 4
     np.testing.assert_allclose(model.get_weights()[0], expected, rtol=1e-5)
-    assert optimizers.flush_accumulated(model.optimizer) == 0
+    assert accumulation.flush_accumulated(model.optimizer) == 0
 
 
 def test_flush_refuses():

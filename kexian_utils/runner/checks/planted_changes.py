@@ -111,7 +111,7 @@ def plants(cell: NotebookNode) -> Iterator[tuple[str, Callable[[NotebookNode], b
 
                 yield f"{plant.__name__} in {key}", change
         data = output.get("data", {})
-        by_mime = {FIGURE_MIME: (plant_array,)}
+        by_mime: dict[str, tuple[Callable[..., bool], ...]] = {FIGURE_MIME: (plant_array,)}
         by_mime[CLAIM_MIME] = (plant_claim, plant_criterion, plant_verdict)
         for mime, functions in by_mime.items():
             for plant in functions if mime in data else ():
