@@ -89,7 +89,8 @@ def stage(root: Path, target: Path, source: str = "stored") -> pages.Book:
     catalogue = catalogues.load(root)
     chapters = tuple(_chapters(root, catalogue, source))
     shutil.copytree(root / "book", target, ignore=shutil.ignore_patterns("__pycache__"))
-    book = pages.Book(catalogue, chapters, target / "assets" / "gallery")
+    has_library = (root / "kexian_utils").is_dir()  # not in a copy of the pages alone
+    book = pages.Book(catalogue, chapters, target / "assets" / "gallery", has_library)
     for path in target.rglob("*.md"):
         text = path.read_text(encoding="utf-8")
         filled = pages.fill(text, book)
@@ -116,7 +117,7 @@ def stage(root: Path, target: Path, source: str = "stored") -> pages.Book:
 
 def _write_library(root: Path, target: Path, book: pages.Book) -> dict[str, str]:
     """Write the pages on the library; by article, the list of helpers that its chapter uses."""
-    if not (root / "kexian_utils").is_dir():  # a copy of the pages alone
+    if not book.library:
         return {}
     notebooks = {chapter.article.id: chapter.notebook for chapter in book.chapters}
     written = {chapter.article.id: chapter.page for chapter in book.chapters}

@@ -69,11 +69,13 @@ class Book:
         catalogue: all articles.
         chapters: the finished ones, in the catalogue's order.
         pictures: folder below the staged source into which pictures are written.
+        library: whether there are pages on the library.
     """
 
     catalogue: Catalogue
     chapters: tuple[Chapter, ...]
     pictures: Path | None = None
+    library: bool = False
     _by_id: dict[str, Chapter] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
@@ -222,6 +224,16 @@ def finished(book: Book, _: str) -> str:
 
 
 # -- gallery --------------------------------------------------------------------------------------
+
+
+def library_link(book: Book, _: str) -> str:
+    """A sentence that leads to the pages on the library, where there are any."""
+    if not book.library:
+        return ""
+    return (
+        "What the chapters import has pages of its own: [the library](library/index.md), for "
+        "example `from kexian_utils.losses import MultilabelCategoricalCrossentropy`."
+    )
 
 
 def headline_picture(chapter: Chapter) -> tuple[bytes, str] | None:
@@ -382,6 +394,7 @@ GENERATORS: dict[str, Callable[[Book, str], str]] = {
     "finished": finished,
     "gallery": gallery,
     "ledger": ledger,
+    "library": library_link,
     "part": part_list,
     "status": status,
 }
