@@ -357,13 +357,14 @@ class DGCNNReader:
         tables = {"characters": len(self.characters)}
         if self.config.pretrained:
             tables["fixed_characters"] = len(self.characters + self.further)
-        network: Any = self.network
-        named = isinstance(network.input, dict) and isinstance(network.output, dict)
-        sizes = {layer.name: getattr(layer, "input_dim", None) for layer in network.layers}
+        inputs, outputs = (getattr(self.network, part, None) for part in ("input", "output"))
+        layers = getattr(self.network, "layers", ())
+        sizes = {layer.name: getattr(layer, "input_dim", None) for layer in layers}
         fits = (
-            named
-            and set(network.input) == {"question", "passage", "features"}
-            and set(network.output) == {"places", "answerable"}
+            isinstance(inputs, dict)
+            and isinstance(outputs, dict)
+            and set(inputs) == {"question", "passage", "features"}
+            and set(outputs) == {"places", "answerable"}
             and all(sizes.get(name) == FIRST + size for name, size in tables.items())
         )
         if not fits:

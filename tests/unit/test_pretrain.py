@@ -273,7 +273,7 @@ def test_training_learns(tmp_path):
         ({"mask_rate": 0.0}, "mask_rate must be positive"),
         ({"dropout": 1.0}, "dropout must be a finite number of at least 0 and below 1"),
         ({"learning_rate": float("nan")}, "learning_rate must be a finite number above 0"),
-        ({"weight_decay": -1.0}, "weight_decay must be at least 0"),
+        ({"weight_decay": -1.0}, "weight_decay must be a finite number of at least 0"),
         ({"seed": -1}, "seed must be a whole number of at least 0"),
     ],
 )
