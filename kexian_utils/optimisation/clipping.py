@@ -123,24 +123,36 @@ def directional_smoothness(
     return float(np.linalg.norm(ahead - behind) / (2 * step))
 
 
-def fit_l0_l1(grad_norms: Any, smoothness: Any) -> tuple[float, float]:
-    r"""Fit :math:`L_0+L_1r` to measured smoothness by least squares, both constants at least 0.
+def fit_l0_l1(grad_norms: Any, smoothness: Any, *, upper: bool = False) -> tuple[float, float]:
+    r"""Fit :math:`L_0+L_1r` to measured smoothness, both constants at least 0.
+
+    Condition (4) asks for a bound of the whole Hessian at every point. What is measured along one
+    direction, as by :func:`directional_smoothness`, only bounds it from below, and a line through
+    the middle of the points bounds nothing: the default describes how curvature grows with the
+    gradient, and its numbers are not the constants of (4). On :math:`\cosh` over ``[-5, 5]``,
+    which meets (4) with 1 and 1, it gives 0.31 and 0.99.
 
     Args:
         grad_norms: norms :math:`r\ge0` of at least three gradients, shape ``(n,)``, not all equal.
         smoothness: the smoothness measured there, shape ``(n,)``, at least 0.
+        upper: take the line that lies above all points, with the smallest mean distance from
+            them, instead of least squares. It meets (4) at the given points; between them, and for
+            a smoothness of one direction in the others, it promises nothing.
 
     Returns:
-        ``(L0, L1)``; :math:`1/L_0` is a learning rate and :math:`L_0/L_1` a threshold, by (8).
+        ``(L0, L1)``: in units of `smoothness`, and of `smoothness` over `grad_norms`.
 
     Raises:
         ValueError: shapes that differ, fewer than three points, values that are negative or not
             finite, or gradient norms that are all equal.
 
     Examples:
-        >>> L0, L1 = fit_l0_l1([0.0, 1.0, 2.0], [1.0, 3.0, 5.0])
-        >>> round(L0, 6), round(L1, 6)
-        (1.0, 2.0)
+        >>> theta = np.linspace(-5, 5, 2001)
+        >>> r, curvature = np.abs(np.sinh(theta)), np.cosh(theta)
+        >>> [round(constant, 3) for constant in fit_l0_l1(r, curvature)]
+        [0.306, 0.993]
+        >>> [round(constant, 3) for constant in fit_l0_l1(r, curvature, upper=True)]
+        [1.0, 0.987]
     """
     r, values = np.asarray(grad_norms, dtype=float), np.asarray(smoothness, dtype=float)
     if r.ndim != 1 or r.shape != values.shape or len(r) < 3:
@@ -153,7 +165,15 @@ def fit_l0_l1(grad_norms: Any, smoothness: Any) -> tuple[float, float]:
             raise ValueError(f"{name} must be finite and at least 0, got {array}")
     if np.ptp(r) == 0:
         raise ValueError(f"grad_norms must not all be equal, got {r[0]} only")
-    (level, rise), _ = optimize.nnls(np.column_stack([np.ones_like(r), r]), values)
+    if not upper:
+        (level, rise), _ = optimize.nnls(np.column_stack([np.ones_like(r), r]), values)
+        return float(level), float(rise)
+    # A linear programme in units of the largest values, which keeps its tolerances relative.
+    across, up = r.max(), values.max() or 1.0
+    rows = np.column_stack([np.ones_like(r), r / across])
+    found = optimize.linprog(rows.mean(axis=0), A_ub=-rows, b_ub=-values / up, bounds=(0, None))
+    level, rise = found.x * up / np.array([1.0, across])
+    level += max(0.0, np.max(values - level - rise * r))  # what the solver's tolerance left below
     return float(level), float(rise)
 
 

@@ -77,6 +77,24 @@ def test_directional_smoothness_against_the_hessian():
     assert coarse == pytest.approx(expected, rel=1e-3)
 
 
+def test_the_upper_line_lies_above_all_points_and_the_default_does_not():
+    theta = np.linspace(-5, 5, 501)
+    r, values = np.abs(np.sinh(theta)), np.cosh(theta)
+    level, rise = clipping.fit_l0_l1(r, values)
+    assert level < 0.5  # no constant of (4): at 0 the curvature is 1
+    level, rise = clipping.fit_l0_l1(r, values, upper=True)
+    assert np.all(level + rise * r >= values)
+    assert (level, rise) == pytest.approx((1, (np.cosh(5) - 1) / np.sinh(5)), rel=1e-6)
+    for scale in (1e-12, 1e12):  # units do not matter
+        scaled = clipping.fit_l0_l1(r, scale * values, upper=True)
+        assert scaled == pytest.approx((scale * level, scale * rise), rel=1e-6)
+    noisy = RNG.uniform(0, 1, 501)
+    level, rise = clipping.fit_l0_l1(r, noisy, upper=True)
+    assert np.all(level + rise * r >= noisy)
+    assert np.mean(level + rise * r) <= noisy.max()  # no worse than the flat line
+    assert clipping.fit_l0_l1(r, np.zeros(501), upper=True) == (0, 0)
+
+
 def test_fit_finds_the_line_and_keeps_both_constants_positive():
     r = RNG.uniform(0, 5, 40)
     assert clipping.fit_l0_l1(r, 1.5 + 4 * r) == pytest.approx((1.5, 4), rel=1e-10)
