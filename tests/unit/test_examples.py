@@ -17,7 +17,9 @@ MISSING = tomllib.loads(Path(__file__).with_name("examples.toml").read_text(enco
 # Rooms in which every public name has an example.
 COMPLETE = (
     "autodiff",
+    "bert",
     "datasets",
+    "experiment",
     "foundations",
     "generative",
     "language",
@@ -27,7 +29,9 @@ COMPLETE = (
     "models",
     "optimisation",
     "optimizers",
+    "qa",
     "robustness",
+    "sliders",
     "statistics",
     "training",
     "transformers",
