@@ -71,6 +71,15 @@ def show(
         TypeError: an argument has the wrong type.
         ValueError: a part of ``spec`` is missing or malformed, or the figure is heavier than
             300 kB.
+
+    Examples:
+        >>> spec = {
+        ...     "sliders": [{"name": "a", "label": "slope", "values": [1.0, 2.0]}],
+        ...     "panels": [{"name": "line", "kind": "lines", "xlim": (0, 1), "ylim": (0, 2)}],
+        ...     "frames": lambda a: {"line": {"lines": [{"x": [0.0, 1.0], "y": [0.0, a]}]}},
+        ... }
+        >>> show(spec, alt="A line through the origin, of any slope")  # doctest: +ELLIPSIS
+        {'text/html': '<div class="kexian-slider"...'text/plain': 'Interactive figure: A line ...'}
     """
     from IPython.display import Markdown, display
 
@@ -94,6 +103,16 @@ def build(spec: Mapping[str, Any], *, alt: str, fallback: Any = None) -> tuple[s
     The arguments are those of :func:`show`. The digest has the form of the book's other figures
     (``application/vnd.kexian.figure+json``), so that a re-run is compared by what was drawn and
     not by the text of a page.
+
+    Examples:
+        >>> spec = {
+        ...     "sliders": [{"name": "a", "label": "slope", "values": [1.0, 2.0]}],
+        ...     "panels": [{"name": "line", "kind": "lines", "xlim": (0, 1), "ylim": (0, 2)}],
+        ...     "frames": lambda a: {"line": {"lines": [{"x": [0.0, 1.0], "y": [0.0, a]}]}},
+        ... }
+        >>> page, digest = build(spec, alt="A line through the origin, of any slope")
+        >>> page[:26], digest["alt"]
+        ('<div class="kexian-slider"', 'A line through the origin, of any slope')
     """
     if not isinstance(alt, str) or not alt.strip():
         raise ValueError(f"alt must be a non-empty description of the figure, got {alt!r}")

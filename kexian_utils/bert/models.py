@@ -25,6 +25,10 @@ def chinese_bert() -> Path:
 
     Raises:
         ValueError: if the installation lacks it.
+
+    Examples:
+        >>> sorted(path.name for path in chinese_bert().glob("*.json"))[:2]
+        ['config.json', 'segmentation.json']
     """
     folder = Path(__file__).parent.parent / "data" / "chinese_bert"
     if not (folder / "model.safetensors").is_file():
@@ -43,6 +47,12 @@ class ReadingModel:
         name: by which results call it.
         probe: the model.
         known: score and threshold of word segmentation that go with it, or None.
+
+    Examples:
+        >>> from kexian_utils.bert import Segmenter
+        >>> model = ReadingModel("mine", ProbingModel(chinese_bert()))
+        >>> model.known is None, Segmenter(model).score  # no threshold goes with it
+        (True, 'pmi')
     """
 
     name: str
@@ -62,6 +72,11 @@ def open_model(name: str | os.PathLike, threads: int | None = None) -> ReadingMo
         ValueError: for an unknown name, a folder or a model that cannot be used, or a
             segmentation.json without a known "score" and a finite "threshold".
         kexian_utils.datasets.DatasetUnavailable: if a bundled model cannot be reached.
+
+    Examples:
+        >>> model = open_model("chinese")
+        >>> model.probe.encoder.layers, model.probe.encoder.width, model.known[0]
+        (4, 256, 'pmi')
     """
     checkpoint = _checkpoint(os.fspath(name))
     probe = ProbingModel(checkpoint, threads=threads)

@@ -49,6 +49,11 @@ class ParsedSentence:
         mode: "single" or "double".
         layer: that was read.
         model: its name.
+
+    Examples:
+        >>> found = next(Parser(open_model("chinese"))(["我们热爱中国。"]))
+        >>> [(found.words[i], found.words[j]) for i, j in found.tree.tolist()]
+        [('我们', '热爱'), ('热爱', '中国')]
     """
 
     number: int
@@ -79,6 +84,12 @@ class Parser:
     punctuation; sentences with Chinese characters are segmented first, by the same model with its
     default score (see :class:`Segmenter`). The model reads punctuation, but the tree leaves it
     out. Sentences of more than 256 tokens are parsed in parts.
+
+    Examples:
+        >>> parser = Parser(open_model("chinese"), tree="phrases")
+        >>> found = next(parser(["我们热爱中国。"]))
+        >>> found.words, found.tree
+        (['我们', '热爱', '中国'], ((0, 1), 2))
     """
 
     def __init__(

@@ -76,6 +76,11 @@ class Recipe:
             down to 0.
         weight_decay: of AdamW, on kernels and tables.
         seed: of initial weights, order, masks and dropout.
+
+    Examples:
+        >>> recipe = Recipe(layers=2, width=64, heads=2, hidden=256)
+        >>> recipe.positions, recipe.mask_rate
+        (128, 0.15)
     """
 
     layers: int = 4
@@ -136,6 +141,18 @@ def masked_lm_scores(
     Returns:
         ``loss``: mean negative log-probability of the hidden characters, in nats; ``accuracy``:
         share of them that the model ranks first; ``predictions``: their number.
+
+    Examples:
+        >>> from kexian_utils.bert import chinese_bert, load_masked_lm
+        >>> from kexian_utils.bert.characters import character_ids
+        >>> from kexian_utils.bert.wordpiece import read_vocabulary
+        >>> vocabulary = read_vocabulary(chinese_bert() / "vocab.txt")
+        >>> text = "中华人民共和国主席和国务院总理出席会议并发表重要讲话。"
+        >>> batch = np.array([[2, *character_ids(text, vocabulary), 3]])
+        >>> model = load_masked_lm(chinese_bert())
+        >>> scores = masked_lm_scores(model, [batch], 0.15, len(vocabulary), seed=2)
+        >>> scores["predictions"], scores["accuracy"]
+        (4, 1.0)
     """
     loss = hits = total = 0.0
     for number, batch in enumerate(batches):
@@ -182,6 +199,15 @@ def pretrain(
 
     Raises:
         ValueError: if the folder holds a run of another recipe or text, or no document is given.
+
+    Examples:
+        >>> import tempfile
+        >>> tiny = Recipe(1, width=8, heads=1, hidden=8, positions=16, batch_tokens=32, steps=2)
+        >>> documents = [["今天天气很好很好。"], ["天气今天很好。"]] * 4
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model = pretrain(f"{folder}/run", documents, documents, tiny)
+        ...     sorted(path.name for path in model.glob("*.json"))
+        ['config.json', 'tokenizer.json', 'tokenizer_config.json']
     """
     recipe = recipe or Recipe()
     run = _Run(Path(folder), train, held_out, recipe)
@@ -194,6 +220,15 @@ def read_documents(paths: Sequence[str | os.PathLike]) -> list[list[str]]:
 
     Raises:
         ValueError: if a file cannot be read, is not UTF-8, or is empty.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with open(f"{folder}/text.txt", "w", encoding="utf-8") as file:
+        ...         for line in ("今天很好。你呢？", "", "第二篇。"):
+        ...             print(line, file=file)
+        ...     read_documents([f"{folder}/text.txt"])
+        [['今天很好。', '你呢？'], ['第二篇。']]
     """
     documents = []
     for path in paths:
@@ -217,6 +252,11 @@ def split_documents(
 
     Raises:
         ValueError: if there are fewer than two documents.
+
+    Examples:
+        >>> train, held_out = split_documents([["一。"], ["二。"], ["三。"]])
+        >>> len(train), len(held_out)
+        (2, 1)
     """
     if len(documents) < 2:
         raise ValueError(

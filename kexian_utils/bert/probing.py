@@ -50,6 +50,11 @@ class MaskedVariants:
         index: shape ``(N, N)``; ``index[i, i]`` is the row with unit i masked, ``index[i, j]`` and
             ``index[j, i]`` that with units i and j masked, -1 where there is none.
         unmasked: row of the sentence itself, or -1.
+
+    Examples:
+        >>> found = masked_variants([2, 10, 11, 3], None, "all", mask_id=4)
+        >>> found.rows[found.index[0, 1]].tolist()  # the row with both units masked
+        [2, 4, 4, 3]
     """
 
     rows: np.ndarray
@@ -79,6 +84,10 @@ def masked_variants(
             that are not two different units; for ids that hold `mask_id` in a unit.
 
     Source: kexue.fm/archives/7476, equation (3) of the chapter.
+
+    Examples:
+        >>> masked_variants([2, 10, 11, 3], None, "all", mask_id=4).rows.tolist()
+        [[2, 4, 11, 3], [2, 10, 4, 3], [2, 4, 4, 3]]
     """
     ids = np.asarray(ids)
     owner = _owners(ids, spans, mask_id)
@@ -114,6 +123,13 @@ class ProbingModel:
         encoder: computes states.
         tokenizer: cuts text and words.
         mask_id: number of [MASK].
+
+    Examples:
+        >>> from kexian_utils.bert.models import chinese_bert
+        >>> model = ProbingModel(chinese_bert())
+        >>> tokens = model.tokens("今天")
+        >>> model(np.array([tokens.ids])).shape  # embeddings and four layers of [CLS] 今 天 [SEP]
+        (5, 1, 4, 256)
     """
 
     def __init__(
@@ -195,6 +211,14 @@ def impact_matrix(
 
     Raises:
         ValueError: for a mode, distance, layers or spans that do not fit.
+
+    Examples:
+        >>> table = np.eye(5)
+        >>> def encode(rows):  # a state is the mean of the tokens before and after, and itself
+        ...     x = table[rows]
+        ...     return ((np.roll(x, 1, 1) + x + np.roll(x, -1, 1)) / 3)[None]
+        >>> impact_matrix(encode, [0, 1, 2, 3, 0], mode="single", mask_id=4)[0].round(2).tolist()
+        [[0.0, 0.47, 0.0], [0.47, 0.0, 0.47], [0.0, 0.47, 0.0]]
     """
     if isinstance(encode, ProbingModel):
         if spans is None:
@@ -261,6 +285,13 @@ def impact_matrices(
     Raises:
         ValueError: for a mode, distance, layers or sentence that do not fit, or a distance that
             needs a head which the model does not have.
+
+    Examples:
+        >>> from kexian_utils.bert.models import chinese_bert
+        >>> model = ProbingModel(chinese_bert())
+        >>> (scores,) = impact_matrices(model, ["今天天气"], distance="pmi", neighbours=True)
+        >>> scores.argmin().item()  # the gap between the two words
+        1
     """
     _check("mode", mode, MODES)
     names = (distance,) if isinstance(distance, str) else tuple(distance)

@@ -61,6 +61,11 @@ class TensorRule:
         axes: name of each axis in the layout of Keras; None for one that keeps its length.
         repeats: how often each axis repeats its components, one whole number per axis.
         scale: the factor c of all entries.
+
+    Examples:
+        >>> rule = TensorRule(("model", "hidden"), repeats=(2, 2), scale=0.5)
+        >>> rule.copies
+        4
     """
 
     axes: tuple[str | None, ...]
@@ -78,6 +83,10 @@ def check_factor(factor: int) -> int:
 
     Raises:
         ValueError: if it is not a whole number of at least 1.
+
+    Examples:
+        >>> check_factor(2)
+        2
     """
     return _checks.whole("factor", factor, 1)
 
@@ -100,6 +109,11 @@ def width_rules(
         ValueError: for a factor or a word that is none of these.
 
     Source: kexue.fm/archives/8444 with two corrections (chapter 8444, equations (5) to (8)).
+
+    Examples:
+        >>> rule = width_rules(4)["intermediate_kernel"]
+        >>> rule.axes, rule.repeats, rule.scale  # 1 / (4 · 4 ** -0.5)
+        (('model', 'hidden'), (4, 4), 0.5)
     """
     k = check_factor(factor)
     if heads not in HEADS:
@@ -147,6 +161,10 @@ def expand_tensor(tensor: np.ndarray, rule: TensorRule) -> np.ndarray:
 
     Raises:
         ValueError: if the tensor has another number of axes than the rule.
+
+    Examples:
+        >>> expand_tensor(np.array([[1.0, 2.0]]), TensorRule(("model", None), (2, 1), 0.5)).tolist()
+        [[0.5, 1.0], [0.5, 1.0]]
     """
     tensor = np.asarray(tensor)
     if tensor.ndim != len(rule.axes):

@@ -46,6 +46,10 @@ class Segmentation:
         scores: one for each gap between units, larger where they belong together; None where the
             cut does not depend on the model.
         threshold: gaps with a lower score are cut.
+
+    Examples:
+        >>> Segmentation("今天天气", list("今天天气"), [2.0, -1.0, 3.0], threshold=0.0).words
+        ['今天', '天气']
     """
 
     text: str
@@ -83,6 +87,12 @@ class Segmenter:
         score: name of the score.
         layer: of a score that compares states; None for one of the head.
         threshold: None before it is chosen.
+
+    Examples:
+        >>> from kexian_utils.bert import open_model
+        >>> segmenter = Segmenter(open_model("chinese"))
+        >>> next(segmenter(["今天天气很好。"])).words
+        ['今天', '天气', '很好', '。']
     """
 
     def __init__(

@@ -64,19 +64,36 @@ _IN_LAYER = re.compile(r"encoder\.layer\.(\d+)\.(.+)")
 
 
 def canonical_name(name: str) -> str:
-    """The name without ``bert.``, LayerNorm's parameters being called weight and bias."""
+    """The name without ``bert.``, LayerNorm's parameters being called weight and bias.
+
+    Examples:
+        >>> canonical_name("bert.encoder.layer.0.output.LayerNorm.gamma")
+        'encoder.layer.0.output.LayerNorm.weight'
+    """
     name = name.removeprefix("bert.")
     name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name)
     return re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name)
 
 
 def layer_tensor(layer: int, rest: str) -> str:
-    """Canonical name of a layer's tensor, such as ``output.dense.bias``."""
+    """Canonical name of a layer's tensor, such as ``output.dense.bias``.
+
+    Examples:
+        >>> layer_tensor(3, "output.dense.bias")
+        'encoder.layer.3.output.dense.bias'
+    """
     return f"encoder.layer.{layer}.{rest}"
 
 
 def layer_number(name: str) -> tuple[int, str] | None:
-    """Layer and rest of a layer's tensor; None for the others."""
+    """Layer and rest of a layer's tensor; None for the others.
+
+    Examples:
+        >>> layer_number("bert.encoder.layer.3.output.dense.bias")
+        (3, 'output.dense.bias')
+        >>> layer_number("pooler.dense.bias") is None
+        True
+    """
     match = _IN_LAYER.fullmatch(canonical_name(name))
     return (int(match[1]), match[2]) if match else None
 
@@ -87,6 +104,12 @@ def tensor_role(name: str, architectures: Sequence[str] | None = None) -> str | 
     Args:
         name: as in the file.
         architectures: of config.json; they say what ``classifier`` and ``qa_outputs`` read.
+
+    Examples:
+        >>> tensor_role("bert.encoder.layer.0.attention.self.query.weight")
+        'query_kernel'
+        >>> tensor_role("classifier.weight", ["BertForTokenClassification"])
+        'token_classifier_kernel'
     """
     plain = canonical_name(name)
     if plain in _MODEL:
@@ -106,6 +129,11 @@ def required_names(layers: int) -> Iterator[str]:
     """Canonical names of the tensors without which there is no BERT encoder of so many layers.
 
     One after another: a wrong config.json may speak of a thousand million layers.
+
+    Examples:
+        >>> names = list(required_names(12))
+        >>> len(names), names[0]  # 5 of the embeddings and 16 in each layer
+        (197, 'embeddings.word_embeddings.weight')
     """
     yield from (n for n in _MODEL if n.startswith("embeddings.") and _MODEL[n] != BUFFER)
     yield from (layer_tensor(i, rest) for i in range(layers) for rest in _LAYER)
@@ -116,6 +144,11 @@ def output_bias(names: Container[str], config: Mapping[str, Any]) -> str:
 
     A head with a table of its own has its own bias too: `transformers` 5 then writes both, and
     leaves ``cls.predictions.bias`` as it started.
+
+    Examples:
+        >>> names = ["cls.predictions.bias", "cls.predictions.decoder.bias"]
+        >>> output_bias(names, {}), output_bias(names, {"tie_word_embeddings": False})
+        ('cls.predictions.bias', 'cls.predictions.decoder.bias')
     """
     first, own = "cls.predictions.bias", "cls.predictions.decoder.bias"
     untied = config.get("tie_word_embeddings") is False
@@ -127,6 +160,10 @@ def source_names(names: Iterable[str]) -> Mapping[str, str]:
 
     Raises:
         ValueError: if two tensors of the file have the same canonical name.
+
+    Examples:
+        >>> source_names(["bert.embeddings.LayerNorm.gamma"])
+        {'embeddings.LayerNorm.weight': 'bert.embeddings.LayerNorm.gamma'}
     """
     found: dict[str, str] = {}
     for name in names:

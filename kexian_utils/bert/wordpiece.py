@@ -39,6 +39,13 @@ class AlignedTokens:
         offsets: (start, end) of each unit in the text; the first begins at 0, each ends where the
             next begins, and the last ends with the text. For a list of words, its number and the
             next.
+
+    Examples:
+        >>> tokens = ["[CLS]", "[SEP]", "[UNK]", "深", "un", "##do"]
+        >>> vocabulary = {token: number for number, token in enumerate(tokens)}
+        >>> found = aligned_tokens("undo 深", vocabulary)
+        >>> found.ids, found.spans, found.offsets  # two tokens of one unit, then one of one
+        ([0, 4, 5, 3, 1], [(1, 3), (3, 4)], [(0, 5), (5, 6)])
     """
 
     ids: list[int]
@@ -47,7 +54,13 @@ class AlignedTokens:
 
 
 def read_vocabulary(path: str | Path) -> dict[str, int]:
-    """Tokens of a vocab.txt, one a line, and their numbers."""
+    """Tokens of a vocab.txt, one a line, and their numbers.
+
+    Examples:
+        >>> from kexian_utils.bert.models import chinese_bert
+        >>> list(read_vocabulary(chinese_bert() / "vocab.txt").items())[:6]
+        [('[PAD]', 0), ('[UNK]', 1), ('[CLS]', 2), ('[SEP]', 3), ('[MASK]', 4), (',', 5)]
+    """
     lines = Path(path).read_text(encoding="utf-8").split("\n")
     return {token.rstrip("\r"): number for number, token in enumerate(lines) if token}
 
@@ -64,6 +77,12 @@ def token_ids(text: str, vocabulary: Mapping[str, int], lowercase: bool = True) 
         ValueError: if one of the special tokens is missing.
 
     Source: Devlin et al. (2019); greedy longest match from the left.
+
+    Examples:
+        >>> tokens = ["[CLS]", "[SEP]", "[UNK]", "深", "un", "##do"]
+        >>> vocabulary = {token: number for number, token in enumerate(tokens)}
+        >>> token_ids("Undo 深!", vocabulary)  # [CLS] un ##do 深 [UNK] [SEP]
+        [0, 4, 5, 3, 2, 1]
     """
     return aligned_tokens(text, vocabulary, lowercase).ids
 
@@ -96,6 +115,13 @@ def aligned_tokens(
         ValueError: if a special token is missing, or there are more tokens than `limit`.
 
     Source: Devlin et al. (2019); greedy longest match from the left.
+
+    Examples:
+        >>> tokens = ["[CLS]", "[SEP]", "[UNK]", "深", "un", "##do"]
+        >>> vocabulary = {token: number for number, token in enumerate(tokens)}
+        >>> found = aligned_tokens("深 undo", vocabulary)
+        >>> ["深 undo"[start:end] for start, end in found.offsets]
+        ['深 ', 'undo']
     """
     if not isinstance(text, str):
         raise TypeError(f"text must be a str, got {type(text).__name__}")
@@ -124,6 +150,12 @@ def aligned_words(
 
     Raises:
         ValueError: as :func:`aligned_tokens`; for an empty word.
+
+    Examples:
+        >>> tokens = ["[CLS]", "[SEP]", "[UNK]", "深", "un", "##do"]
+        >>> vocabulary = {token: number for number, token in enumerate(tokens)}
+        >>> aligned_words(["深undo", "do"], vocabulary).ids  # a word alone does not begin with ##
+        [0, 3, 4, 5, 2, 1]
     """
     if isinstance(words, str):
         raise TypeError("words must be a sequence of str, got one str: see aligned_tokens")
@@ -144,6 +176,13 @@ class Tokenizer:
         vocabulary: tokens and their numbers.
         lowercase: as for :func:`aligned_tokens`; ``do_lower_case`` of tokenizer_config.json.
         characters: as for :func:`aligned_tokens`; ``kexian_characters`` of that file.
+
+    Examples:
+        >>> from kexian_utils.bert.models import chinese_bert
+        >>> tokenizer = Tokenizer.open(chinese_bert())
+        >>> tokens = list(tokenizer.vocabulary)
+        >>> [tokens[number] for number in tokenizer("今天ＡＢ").ids]
+        ['[CLS]', '今', '天', 'A', 'B', '[SEP]']
     """
 
     vocabulary: Mapping[str, int]

@@ -19,12 +19,22 @@ _CHINESE = re.compile(
 
 
 def has_chinese(text: str) -> bool:
-    """Whether a text holds a Chinese character (which Japanese writes, too)."""
+    """Whether a text holds a Chinese character (which Japanese writes, too).
+
+    Examples:
+        >>> has_chinese("BERT 模型"), has_chinese("a BERT")
+        (True, False)
+    """
     return _CHINESE.search(text) is not None
 
 
 def is_punctuation(word: str) -> bool:
-    """Whether a word is made of punctuation and what cannot be seen; not so ``%&@#`` and ``$``."""
+    """Whether a word is made of punctuation and what cannot be seen; not so ``%&@#`` and ``$``.
+
+    Examples:
+        >>> is_punctuation("……"), is_punctuation("%"), is_punctuation("好。")
+        (True, False, False)
+    """
     return all(
         (category := unicodedata.category(c))[0] in "CZ"
         or category == "Sk"
@@ -38,6 +48,11 @@ def split_words(text: str) -> list[tuple[int, int]]:
 
     Punctuation marks and symbols are words of their own, but for an apostrophe within a word, a
     point, comma or colon within a number, and the points within U.S; hyphens are marks.
+
+    Examples:
+        >>> text = "It's 3.14, not 3!"
+        >>> [text[start:end] for start, end in split_words(text)]
+        ["It's", '3.14', ',', 'not', '3', '!']
     """
     found = []
     for chunk in re.finditer(r"\S+", text):

@@ -37,14 +37,28 @@ Source = str | os.PathLike | Mapping[str, Any]
 
 
 class Answer(NamedTuple):
-    """An answer and the place of its first character in the context; None: not found there."""
+    """An answer and the place of its first character in the context; None: not found there.
+
+    Examples:
+        >>> text = "中国的首都是北京。"
+        >>> answer = Answer("北京", start=6)
+        >>> text[answer.start :][: len(answer.text)]
+        '北京'
+    """
 
     text: str
     start: int | None
 
 
 class Question(NamedTuple):
-    """A question about a context with its accepted answers, none of them in hidden test sets."""
+    """A question about a context with its accepted answers, none of them in hidden test sets.
+
+    Examples:
+        >>> answers = (Answer("北京", 6), Answer("北京市", None))
+        >>> question = Question("1", "中国的首都是哪里？", answers)
+        >>> [answer.text for answer in question.answers]
+        ['北京', '北京市']
+    """
 
     id: str
     text: str
@@ -52,7 +66,14 @@ class Question(NamedTuple):
 
 
 class Context(NamedTuple):
-    """A passage with its questions; the title is empty if the file has none."""
+    """A passage with its questions; the title is empty if the file has none.
+
+    Examples:
+        >>> question = Question("1", "首都是哪里？", (Answer("北京", 6),))
+        >>> context = Context("0-0", "中国", "中国的首都是北京。", (question,))
+        >>> [q.text for q in context.questions]
+        ['首都是哪里？']
+    """
 
     id: str
     title: str
@@ -61,7 +82,13 @@ class Context(NamedTuple):
 
 
 class ReadingSet(NamedTuple):
-    """All contexts; how many answers had a wrong place, and how many are nowhere in theirs."""
+    """All contexts; how many answers had a wrong place, and how many are nowhere in theirs.
+
+    Examples:
+        >>> found = load_squad_style({"data": [{"title": "中国", "paragraphs": []}]})
+        >>> found
+        ReadingSet(contexts=(), repaired=0, not_found=0)
+    """
 
     contexts: tuple[Context, ...]
     repaired: int
@@ -88,6 +115,14 @@ def load_squad_style(source: Source) -> ReadingSet:
         TypeError: if `source` is neither.
         ValueError: if it is not JSON or not of this form, or an identifier of a question occurs
             twice; the message names the place.
+
+    Examples:
+        >>> answers = [{"text": "北京", "answer_start": 3}]  # a wrong place
+        >>> qa = {"id": "1", "question": "中国的首都是哪里？", "answers": answers}
+        >>> source = {"data": [{"paragraphs": [{"context": "北京是首都。", "qas": [qa]}]}]}
+        >>> found = load_squad_style(source)
+        >>> found.contexts[0].questions[0].answers, found.repaired
+        ((Answer(text='北京', start=0),), 1)
     """
     name, data = _load(source)
     faults = {"repaired": 0, "not_found": 0}
@@ -146,7 +181,13 @@ def _nearest(text: str, part: str, place: int) -> int | None:
 
 
 class FactoidPassage(NamedTuple):
-    """A retrieved passage (材料) and the answers that it was marked with; none: no answer."""
+    """A retrieved passage (材料) and the answers that it was marked with; none: no answer.
+
+    Examples:
+        >>> passage = FactoidPassage("1", "北京是中国的首都。", answers=("北京",))
+        >>> bool(passage.answers)  # does it hold an answer?
+        True
+    """
 
     id: str
     text: str
@@ -154,7 +195,15 @@ class FactoidPassage(NamedTuple):
 
 
 class FactoidQuestion(NamedTuple):
-    """A question and the passages retrieved for it."""
+    """A question and the passages retrieved for it.
+
+    Examples:
+        >>> first = FactoidPassage("1", "北京是首都。", ("北京",))
+        >>> second = FactoidPassage("2", "首都很大。", ())
+        >>> question = FactoidQuestion("Q1", "中国的首都是哪里？", (first, second))
+        >>> [passage.id for passage in question.passages if passage.answers]
+        ['1']
+    """
 
     id: str
     text: str
@@ -177,6 +226,15 @@ def load_webqa(source: Source) -> list[FactoidQuestion]:
     Raises:
         TypeError: if `source` is neither.
         ValueError: if it is not JSON or not of this form; the message names the place.
+
+    Examples:
+        >>> evidences = {
+        ...     "Q1#01": {"evidence": "首都很大。", "answer": ["no_answer"]},
+        ...     "Q1#00": {"evidence": "北京是首都。", "answer": ["北京"]},
+        ... }
+        >>> (question,) = load_webqa({"Q1": {"question": "首都是哪里？", "evidences": evidences}})
+        >>> [(passage.text, passage.answers) for passage in question.passages]
+        [('北京是首都。', ('北京',)), ('首都很大。', ())]
     """
     name, data = _load(source)
     questions = []
@@ -264,6 +322,10 @@ def sliding_windows(text: Sequence, size: int, stride: int) -> list[tuple[int, A
 
     Raises:
         ValueError: for a size or stride outside its range.
+
+    Examples:
+        >>> sliding_windows("一二三四五六七", size=4, stride=2)
+        [(0, '一二三四'), (2, '三四五六'), (4, '五六七')]
     """
     for name, value in (("size", size), ("stride", stride)):
         _checks.whole(name, value, 1)
@@ -313,6 +375,11 @@ def cmrc2018(part: str = "trial", cache: str | os.PathLike | None = None) -> Rea
     Raises:
         DatasetUnavailable: if the file is not on this machine and cannot be downloaded.
         ValueError: for another part, or if a file on this machine is another one.
+
+    Examples:
+        >>> reading = cmrc2018("trial")  # doctest: +SKIP
+        >>> reading.contexts[0].title, reading.contexts[0].questions[0].text  # doctest: +SKIP
+        ('泡泡战士', '生命数耗完即算为什么？')
     """
     return _reading_set(CMRC2018_URL, CMRC2018_PARTS, part, cache)
 
@@ -327,6 +394,11 @@ def drcd(part: str = "development", cache: str | os.PathLike | None = None) -> R
         part: ``"development"``: 1,000 passages, 3,524 questions; verified by checksum.
             ``"train"``: verified by its 26,936 questions.
         cache: as for :func:`cmrc2018`, and so are the result and the errors raised.
+
+    Examples:
+        >>> reading = drcd("development")  # doctest: +SKIP
+        >>> reading.contexts[0].title, reading.contexts[0].questions[0].text  # doctest: +SKIP
+        ('梵文', '陸特和漢斯雷頓開創了哪一地區對梵語的學術研究？')
     """
     return _reading_set(DRCD_URL, DRCD_PARTS, part, cache)
 
@@ -350,6 +422,10 @@ def webqa(name: str, cache: str | os.PathLike | None = None) -> list[FactoidQues
     Raises:
         DatasetUnavailable: if the file is not on this machine.
         ValueError: if it is not of this form.
+
+    Examples:
+        >>> questions = webqa("me_validation.ann.json")  # doctest: +SKIP
+        >>> questions[0].text, questions[0].passages[0].answers  # doctest: +SKIP
     """
     path = local_file(name, lambda path: True, cache)
     if path is None:

@@ -58,6 +58,11 @@ class Fact:
 
     `accepted` are all strings that count as right, `answer` first; passages only ever contain
     `answer`. `group` is ``"seen"`` or ``"new"`` and belongs to the entity, whatever the relation.
+
+    Examples:
+        >>> fact = factqa_facts()[0]
+        >>> fact.relation, fact.entity, fact.answer
+        ('capital', '法国', '巴黎')
     """
 
     relation: str
@@ -73,6 +78,11 @@ class FactQATemplate:
 
     `kind` is ``"question"``, ``"passage"``, ``"mention"`` or ``"filler"``, `part` is ``"train"`` or
     ``"test"``; `relation` is ``"*"`` for mentions and fillers.
+
+    Examples:
+        >>> template = FactQATemplate("首都", "passage", "train", "{e}的首都是{a}。")
+        >>> template.fill("日本", "东京")
+        '日本的首都是东京。'
     """
 
     relation: str
@@ -91,6 +101,11 @@ class FactQAPassage:
 
     `kind` is ``"fact"`` (states the answer), ``"other-relation"`` (another fact about the entity),
     ``"mention"`` (names the entity and says nothing) or ``"others"`` (other entities only).
+
+    Examples:
+        >>> (question,) = make_factqa(questions=1)
+        >>> [passage.text for passage in question.passages if passage.kind == "fact"][:2]
+        ['铯元素（原子序数55）', '原子序数33的元素是砷元素。原子序数55的元素是铯元素。']
     """
 
     text: str
@@ -100,7 +115,13 @@ class FactQAPassage:
 
 @dataclass(frozen=True)
 class FactQAQuestion:
-    """A question with its passages; `accepted` begins with `answer`."""
+    """A question with its passages; `accepted` begins with `answer`.
+
+    Examples:
+        >>> (question,) = make_factqa(questions=1)
+        >>> question.question, question.answer, len(question.passages)
+        ('铯元素的原子序数是多少？', '55', 5)
+    """
 
     id: str
     relation: str
@@ -112,7 +133,13 @@ class FactQAQuestion:
 
 
 class FactQAStatistics(NamedTuple):
-    """What :func:`statistics` measures; lengths are in characters."""
+    """What :func:`statistics` measures; lengths are in characters.
+
+    Examples:
+        >>> found = statistics(make_factqa(questions=200))
+        >>> found.questions, found.passages, round(found.answerable_share, 2)
+        (200, 1000, 0.37)
+    """
 
     questions: int
     passages: int
@@ -161,6 +188,12 @@ def factqa_facts(version: int = 1) -> tuple[Fact, ...]:
 
     Raises:
         ValueError: for a version other than 1 and 2.
+
+    Examples:
+        >>> len(factqa_facts(1)), len(factqa_facts(2))
+        (371, 1037)
+        >>> next(fact.answer for fact in factqa_facts() if fact.entity == "日本")
+        '东京'
     """
     _check_version(version)
     facts = []
@@ -176,6 +209,11 @@ def factqa_templates(version: int = 1) -> tuple[FactQATemplate, ...]:
 
     Raises:
         ValueError: for a version other than 1 and 2.
+
+    Examples:
+        >>> first = factqa_templates()[0]
+        >>> first.kind, first.fill("日本", "东京")
+        ('question', '日本的首都是哪里？')
     """
     _check_version(version)
     return tuple(FactQATemplate(*row) for row in _rows(f"v{version}-templates.tsv", _TEMPLATES))
@@ -349,6 +387,13 @@ def make_factqa(
 
     Raises:
         ValueError: for an argument outside its range.
+
+    Examples:
+        >>> (question,) = make_factqa(questions=1, split="NN")
+        >>> question.question, question.answer
+        ('哪座城市是韩国的首都？', '首尔')
+        >>> [passage.text for passage in question.passages if passage.answerable]
+        ['如果发现有错误请及时指出。锑元素用Sb来表示。首尔一直是韩国首都，']
     """
     _check_version(version)
     _checks.whole("questions", questions, 1)
@@ -382,6 +427,12 @@ def mentions(text: str, name: str, names: Iterable[str]) -> bool:
 
     Raises:
         ValueError: if `name` is empty.
+
+    Examples:
+        >>> mentions("印度河流入阿拉伯海。", "印度", ["印度", "印度河"])
+        False
+        >>> mentions("印度有印度河。", "印度", ["印度", "印度河"])
+        True
     """
     if not name:
         raise ValueError("name must not be empty")
@@ -405,6 +456,10 @@ def answer_spans(text: str, answer: str) -> list[tuple[int, int]]:
 
     Raises:
         ValueError: if `answer` is empty.
+
+    Examples:
+        >>> answer_spans("北京，北京！", "北京")
+        [(0, 2), (3, 5)]
     """
     if not answer:
         raise ValueError("answer must not be empty")
@@ -421,6 +476,10 @@ def label_spans(text: str, answers: Sequence[str]) -> np.ndarray:
 
     Returns:
         Shape ``(n, 2)``, float32: 1 where an answer starts, and where one ends.
+
+    Examples:
+        >>> label_spans("在北京。", ["北京"]).tolist()  # 北 starts the answer, 京 ends it
+        [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]
     """
     labels = np.zeros((len(text), 2), np.float32)
     for answer in answers:
@@ -437,6 +496,11 @@ def statistics(questions: Sequence[FactQAQuestion]) -> FactQAStatistics:
 
     Raises:
         ValueError: if there is no passage with a character.
+
+    Examples:
+        >>> found = statistics(make_factqa(questions=200))
+        >>> round(found.answerable_share, 2), found.max_length
+        (0.37, 47)
     """
     pairs = [(question, passage) for question in questions for passage in question.passages]
     lengths = [len(passage.text) for _, passage in pairs]
@@ -463,7 +527,16 @@ def statistics(questions: Sequence[FactQAQuestion]) -> FactQAStatistics:
 
 
 def export_jsonl(path: str | os.PathLike, questions: Iterable[FactQAQuestion]) -> None:
-    """Write questions as JSON lines in UTF-8, fields as in :class:`FactQAQuestion`."""
+    """Write questions as JSON lines in UTF-8, fields as in :class:`FactQAQuestion`.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     export_jsonl(f"{folder}/train.jsonl", make_factqa(questions=2))
+        ...     lines = Path(folder, "train.jsonl").read_text(encoding="utf-8").splitlines()
+        >>> [json.loads(line)["id"] for line in lines]
+        ['factqa-v1-train-0-00000', 'factqa-v1-train-0-00001']
+    """
     lines = (json.dumps(asdict(q), ensure_ascii=False, separators=(",", ":")) for q in questions)
     Path(path).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
 
@@ -475,6 +548,14 @@ def read_jsonl(path: str | os.PathLike) -> list[FactQAQuestion]:
         ValueError: for a line that is no such object, an answer that is missing from `accepted` or
             from an answerable passage, or an id that occurred before; the message begins with the
             file's name and the line's number.
+
+    Examples:
+        >>> import tempfile
+        >>> questions = make_factqa(questions=2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     export_jsonl(f"{folder}/train.jsonl", questions)
+        ...     read_jsonl(f"{folder}/train.jsonl") == questions
+        True
     """
     questions: list[FactQAQuestion] = []
     lines: dict[str, int] = {}

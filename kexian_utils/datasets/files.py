@@ -22,7 +22,14 @@ class DatasetUnavailable(RuntimeError):
 
 
 def cache_folder() -> Path:
-    """The folder of downloads; see the head of this module. It need not exist yet."""
+    """The folder of downloads; see the head of this module. It need not exist yet.
+
+    Examples:
+        >>> from unittest.mock import patch
+        >>> with patch.dict(os.environ, KEXIAN_CACHE="downloads"):
+        ...     cache_folder().as_posix()
+        'downloads'
+    """
     return Path(os.environ.get("KEXIAN_CACHE") or Path.home() / ".cache" / "kexian")
 
 
@@ -37,6 +44,13 @@ def fetch(url: str, sha256: str, cache: str | os.PathLike | None = None) -> Path
     Raises:
         DatasetUnavailable: if the file cannot be downloaded or the download's checksum differs.
         ValueError: if a file that is on this machine has another checksum.
+
+    Examples:
+        >>> with tempfile.TemporaryDirectory() as folder:  # it is there: no download
+        ...     size = (Path(folder) / "abc.txt").write_text("abc")
+        ...     checksum = file_sha256(Path(folder) / "abc.txt")
+        ...     fetch("https://example.org/abc.txt", checksum, cache=folder).name
+        'abc.txt'
     """
     name = url.rsplit("/", 1)[-1]
 
@@ -105,6 +119,14 @@ def retrieve(url: str, target: Path, accepts: Callable[[Path], bool]) -> bool:
 
 
 def file_sha256(path: Path) -> str:
-    """Checksum of a file, 64 hexadecimal digits."""
+    """Checksum of a file, 64 hexadecimal digits.
+
+    Examples:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "abc.txt"
+        ...     size = path.write_text("abc")
+        ...     file_sha256(path)[:16]
+        'ba7816bf8f01cfea'
+    """
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -41,6 +41,11 @@ def digits(seed: int = 0, test_size: int = 360, maximum: float = 1.0) -> tuple[S
 
     Raises:
         ValueError: for a seed, test size or maximum outside its range.
+
+    Examples:
+        >>> (x_train, y_train), (x_test, y_test) = digits()
+        >>> len(x_train), len(x_test), x_train.max().item(), np.unique(y_test).tolist()
+        (1437, 360, 1.0, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
     """
     from sklearn.datasets import load_digits
 
@@ -81,6 +86,11 @@ def generated_images(
 
     Raises:
         ValueError: for a count, shape, number of classes, noise or seed outside its range.
+
+    Examples:
+        >>> images, labels = generated_images(100, classes=2, noise=0.0)
+        >>> len(np.unique(images, axis=0))  # without noise one picture per class
+        2
     """
     _checks.seed(seed)
     if count < 1:
@@ -121,6 +131,10 @@ def cifar10(cache: str | os.PathLike | None = None) -> tuple[Split, Split]:
         DatasetUnavailable: if the archive is not on this machine and cannot be downloaded, or a
             downloaded archive has another checksum.
         ValueError: if an archive that is on this machine has another checksum.
+
+    Examples:
+        >>> (x_train, y_train), (x_test, y_test) = cifar10()  # doctest: +SKIP
+        >>> CIFAR10_LABELS[y_train[0]]  # doctest: +SKIP
     """
     return read_cifar10_archive(fetch(CIFAR10_URL, CIFAR10_SHA256, cache))
 
@@ -130,6 +144,19 @@ def read_cifar10_archive(path: str | os.PathLike) -> tuple[Split, Split]:
 
     Raises:
         ValueError: if the archive lacks a file or a file is not a whole number of records.
+
+    Examples:
+        >>> import io, tempfile
+        >>> record = bytes([7]) + bytes([255]) * 1024 + bytes(2048)  # a red picture of a horse
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with tarfile.open(f"{folder}/cifar.tar.gz", "w:gz") as archive:
+        ...         for name in [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]:
+        ...             member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+        ...             member.size = len(record)
+        ...             archive.addfile(member, io.BytesIO(record))
+        ...     (x_train, y_train), _ = read_cifar10_archive(f"{folder}/cifar.tar.gz")
+        >>> x_train.shape, x_train[0, 0, 0].tolist(), CIFAR10_LABELS[y_train[0]]
+        ((5, 32, 32, 3), [255, 0, 0], 'horse')
     """
     folder = "cifar-10-batches-bin/"
     names = [f"{folder}data_batch_{i}.bin" for i in range(1, 6)] + [f"{folder}test_batch.bin"]

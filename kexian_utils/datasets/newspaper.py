@@ -51,6 +51,11 @@ def peoples_daily(cache: str | os.PathLike | None = None) -> list[list[str]]:
     Raises:
         DatasetUnavailable: if the archive is not on this machine and cannot be downloaded.
         ValueError: if what is on this machine has another checksum.
+
+    Examples:
+        >>> paragraphs = peoples_daily()  # doctest: +SKIP
+        >>> len(paragraphs), paragraphs[0][:5]  # doctest: +SKIP
+        (19484, ['迈向', '充满', '希望', '的', '新'])
     """
     return [[word for word, _ in paragraph] for paragraph in _tagged_peoples_daily(cache)]
 
@@ -65,6 +70,11 @@ def peoples_daily_tags(cache: str | os.PathLike | None = None) -> list[list[str]
 
     Returns:
         For each paragraph one tag per word.
+
+    Examples:
+        >>> words, tags = peoples_daily(), peoples_daily_tags()  # doctest: +SKIP
+        >>> list(zip(words[0], tags[0], strict=True))[:2]  # doctest: +SKIP
+        [('迈向', 'v'), ('充满', 'v')]
     """
     return [[tag for _, tag in paragraph] for paragraph in _tagged_peoples_daily(cache)]
 
@@ -94,6 +104,11 @@ def peoples_daily_documents(cache: str | os.PathLike | None = None) -> list[Docu
 
     Returns:
         Documents in the order of the paper, each a list of paragraphs, each a list of words.
+
+    Examples:
+        >>> articles = peoples_daily_documents()  # doctest: +SKIP
+        >>> ["".join(paragraph) for paragraph in articles[0]][:2]  # doctest: +SKIP
+        ['迈向充满希望的新世纪——一九九八年新年讲话（附图片１张）', '中共中央总书记、国家主席江泽民']
     """
     tagged = _tagged_peoples_daily(cache)
     starts = [*article_starts(tagged), len(tagged)]
@@ -162,7 +177,14 @@ def _is_headline(texts: list[str], bylines: list[bool], start: int, end: int) ->
 
 
 class PeoplesDailySplit(NamedTuple):
-    """Articles for training, for choosing settings and for the final test; what was left out."""
+    """Articles for training, for choosing settings and for the final test; what was left out.
+
+    Examples:
+        >>> article = [["今天", "很", "好", "。"]]
+        >>> split = PeoplesDailySplit([article, article], [], [article], dropped=[])
+        >>> [len(part) for part in split]
+        [2, 0, 1, 0]
+    """
 
     train: list[Document]
     development: list[Document]
@@ -192,6 +214,11 @@ def peoples_daily_split(
 
     Raises:
         ValueError: for a share or seed outside its range, or if either half would be empty.
+
+    Examples:
+        >>> split = peoples_daily_split(held_out=0.05, seed=0)  # doctest: +SKIP
+        >>> len(split.train), len(split.development), len(split.test)  # doctest: +SKIP
+        (2629, 67, 68)
     """
     _checks.seed(seed)
     if not 0 < held_out < 1:
@@ -220,6 +247,11 @@ def peoples_daily_sentences(
 
     Raises:
         ValueError: unless 1 <= shortest <= longest.
+
+    Examples:
+        >>> article = [["今天", "很", "好", "。", "你", "好", "吗", "？"], ["短", "。"]]
+        >>> peoples_daily_sentences([article], shortest=4)
+        [['今天', '很', '好', '。'], ['你', '好', '吗', '？']]
     """
     if not 1 <= shortest <= longest:
         raise ValueError(f"need 1 <= shortest <= longest, got {shortest} and {longest}")

@@ -54,6 +54,11 @@ def product_reviews(
 
     Raises:
         ValueError: for a seed or test size outside its range.
+
+    Examples:
+        >>> (texts, labels), _ = product_reviews()  # doctest: +SKIP
+        >>> texts[0], labels[0].item()  # doctest: +SKIP
+        ('键盘缝隙大,', 0)
     """
     _checks.seed(seed)
     labels: dict[str, set[int]] = {}

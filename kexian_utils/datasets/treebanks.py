@@ -54,6 +54,11 @@ def english_pud(part: str = "excerpt", cache: str | os.PathLike | None = None) -
     Raises:
         DatasetUnavailable: if the file is not on this machine and cannot be downloaded.
         ValueError: for another part, or if a file on this machine has another checksum.
+
+    Examples:
+        >>> sentences = english_pud("excerpt")
+        >>> len(sentences), sentences[0].words[:6]
+        (132, ('For', 'those', 'who', 'follow', 'social', 'media'))
     """
     _checks.choice("part", part, ("excerpt", "first500", "full"))
     if part == "excerpt":
@@ -84,6 +89,11 @@ def chinese_gsdsimp(
 
     Returns:
         Sentences (:class:`Sentence`) in the treebank's order.
+
+    Examples:
+        >>> sentences = chinese_gsdsimp()
+        >>> len(sentences), sentences[0].words[:6]
+        (150, ('大', '多数', '的', '加长', '型', '礼车'))
     """
     _checks.choice("part", part, ("excerpt", "development"))
     if part == "excerpt":
@@ -136,6 +146,11 @@ class Sentence:
         heads: index of each word's head, from 0; -1 for the root.
         deprels: names of the relations, such as ``"nsubj"``.
         sent_id: the sentence's name in its treebank, or "".
+
+    Examples:
+        >>> sentence = Sentence(("I", "sleep"), ("PRON", "VERB"), (1, -1), ("nsubj", "root"))
+        >>> len(sentence), [sentence.words[h] if h >= 0 else "" for h in sentence.heads]
+        (2, ['sleep', ''])
     """
 
     words: tuple[str, ...]
@@ -171,6 +186,13 @@ def without_punctuation(sentence: Sentence, tags: Sequence[str] = ("PUNCT",)) ->
 
     Raises:
         ValueError: if nothing would be left.
+
+    Examples:
+        >>> tags = ("X", "PUNCT", "VERB")
+        >>> sentence = Sentence(("Yes", ",", "do"), tags, (1, 2, -1), ("dep",) * 3)
+        >>> found = without_punctuation(sentence)  # what hung from the comma hangs from its head
+        >>> found.sentence.words, found.sentence.heads, found.reattached
+        (('Yes', 'do'), (1, -1), 1)
     """
     kept = [i for i, tag in enumerate(sentence.upos) if tag not in tags]
     if not kept:
@@ -203,7 +225,7 @@ def without_punctuation(sentence: Sentence, tags: Sequence[str] = ("PUNCT",)) ->
 
 
 def read_conllu(source: str | os.PathLike) -> list[Sentence]:
-    """Read a treebank in the CoNLL-U format (https://universaldependencies.org/format.html).
+    r"""Read a treebank in the CoNLL-U format (https://universaldependencies.org/format.html).
 
     Ranges of words (``3-4``) and empty nodes (``5.1``) are passed over, and so are all columns but
     FORM, UPOS, HEAD and DEPREL. A byte order mark and lines that end in CR LF do no harm.
@@ -214,6 +236,12 @@ def read_conllu(source: str | os.PathLike) -> list[Sentence]:
     Raises:
         ValueError: if the text is not of this format or a sentence is not a tree with one root;
             the message names the line.
+
+    Examples:
+        >>> rows = ["1 I _ PRON _ _ 2 nsubj _ _", "2 sleep _ VERB _ _ 0 root _ _"]
+        >>> (sentence,) = read_conllu("\n".join(row.replace(" ", "\t") for row in rows))
+        >>> sentence.words, sentence.heads
+        (('I', 'sleep'), (1, -1))
     """
     name = ""
     if isinstance(source, os.PathLike):

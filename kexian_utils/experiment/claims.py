@@ -21,7 +21,12 @@ MISSED = "missed"  # what a failing check leaves behind; never in a stored noteb
 
 
 class Finding(NamedTuple):
-    """One measured number in words: its name ("" if it is the only one), value, and criterion."""
+    """One measured number in words: its name ("" if it is the only one), value, and criterion.
+
+    Examples:
+        >>> Finding("error", "0.01", "< 0.1").required
+        '< 0.1'
+    """
 
     name: str
     text: str
@@ -39,6 +44,12 @@ class StudyVerdict:
 
     Attributes:
         measured: dicts with name, text and criterion.
+
+    Examples:
+        >>> measured = {"name": "value", "text": "0.01", "criterion": "< 0.1"}
+        >>> study = StudyVerdict("holds", "2026-11-20T10:00:00", 0, "tensorflow", (measured,))
+        >>> study.day
+        '2026-11-20'
     """
 
     verdict: str
@@ -69,6 +80,18 @@ class ClaimRecord:
         profile, seed, backend: the setting of the run.
         measured: dicts with name, value, text and criterion.
         study: what the dated study decided, if this run did not.
+
+    Examples:
+        >>> claim = ClaimRecord(
+        ...     article="6992", claim="C1", sentence="The mean is 0.", kind="empirical",
+        ...     verdict="holds", equation="(1)", note="", needs="smoke", profile="smoke", seed=0,
+        ...     backend="jax",
+        ...     measured=({"name": "value", "value": 0.01, "text": "0.01", "criterion": "< 0.1"},),
+        ... )
+        >>> claim.line()
+        'C1 holds [empirical] 0.01 (< 0.1)'
+        >>> ClaimRecord.from_json(claim.to_json()) == claim
+        True
     """
 
     article: str
@@ -157,7 +180,20 @@ def equations(facts: Iterable[Finding]) -> str:
 
 
 def recorded_claims(notebook: dict[str, Any]) -> Iterator[tuple[int, ClaimRecord]]:
-    """Pairs (cell index, claim) in the order of the notebook."""
+    """Pairs (cell index, claim) in the order of the notebook.
+
+    Examples:
+        >>> claim = ClaimRecord(
+        ...     article="6992", claim="C1", sentence="The mean is 0.", kind="empirical",
+        ...     verdict="holds", equation="(1)", note="", needs="smoke", profile="smoke", seed=0,
+        ...     backend="jax",
+        ...     measured=({"name": "value", "value": 0.01, "text": "0.01", "criterion": "< 0.1"},),
+        ... )
+        >>> output = {"output_type": "display_data", "data": {CLAIM_MIME: claim.to_json()}}
+        >>> notebook = {"cells": [{"cell_type": "code", "outputs": [output]}]}
+        >>> [(index, found.claim) for index, found in recorded_claims(notebook)]
+        [(0, 'C1')]
+    """
     for index, record in outputs(notebook, CLAIM_MIME):
         yield index, ClaimRecord.from_json(record)
 
@@ -166,6 +202,18 @@ def claims_markdown(claims: Iterable[ClaimRecord]) -> str:
     """The claims as a Markdown table, in the order in which they are given.
 
     Three columns, so that it can be read on a phone.
+
+    Examples:
+        >>> claim = ClaimRecord(
+        ...     article="6992", claim="C1", sentence="The mean is 0.", kind="empirical",
+        ...     verdict="holds", equation="(1)", note="", needs="smoke", profile="smoke", seed=0,
+        ...     backend="jax",
+        ...     measured=({"name": "value", "value": 0.01, "text": "0.01", "criterion": "< 0.1"},),
+        ... )
+        >>> print(claims_markdown([claim]))
+        | claim | statement | verdict, measured (required) |
+        |:--|:--|:--|
+        | C1<br>empirical | The mean is 0. | **holds**<br>0.01 (< 0.1) |
     """
     rows = ["| claim | statement | verdict, measured (required) |", "|:--|:--|:--|"]
     for claim in claims:

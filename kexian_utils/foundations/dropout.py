@@ -45,6 +45,12 @@ def dropout_mask(
 
     Raises:
         ValueError: for a rate or a noise shape that does not fit; no broadcasting of short shapes.
+
+    Examples:
+        >>> rng = np.random.default_rng(0)
+        >>> mask = dropout_mask((1000, 4), 0.2, noise_shape=(1000, 1), rng=rng)  # whole rows
+        >>> np.unique(mask).tolist(), bool((mask == mask[:, :1]).all())
+        ([0.0, 1.25], True)
     """
     keep = 1.0 - _check_rate(rate)
     drawn = _check_noise_shape(shape, noise_shape)
@@ -64,6 +70,10 @@ def noise_groups(
 
     Returns:
         int64, of the full `shape`, numbers 0, 1, … in row-major order of `noise_shape`.
+
+    Examples:
+        >>> noise_groups((2, 3), noise_shape=(1, None)).tolist()  # the rows share their bits
+        [[0, 1, 2], [0, 1, 2]]
     """
     drawn = _check_noise_shape(shape, noise_shape)
     numbers = np.arange(math.prod(drawn)).reshape(drawn)
@@ -190,6 +200,14 @@ def drop_words(
     Raises:
         TypeError: if `token_ids` are not integers.
         ValueError: for a rate out of range.
+
+    Examples:
+        >>> rng = np.random.default_rng(0)
+        >>> drop_words(np.array([7, 8, 9]), 1.0, unknown_id=1, rng=rng).tolist()
+        [1, 1, 1]
+        >>> dropped = drop_words(np.arange(10, 1010), 0.1, unknown_id=1, rng=rng)
+        >>> bool(60 < (dropped == 1).sum() < 140)  # about 100 of 1,000
+        True
     """
     token_ids = np.asarray(token_ids)
     if not np.issubdtype(token_ids.dtype, np.integer):

@@ -107,7 +107,15 @@ def frechet_distance(a: Any, b: Any) -> float:
 
 
 class ModeCoverage(NamedTuple):
-    """How many modes a sample reaches, and what part of it is near any mode."""
+    """How many modes a sample reaches, and what part of it is near any mode.
+
+    Examples:
+        >>> found = mode_coverage([[0.0], [0.1], [8.8], [5.0]], [[0.0], [9.0]], radius=0.5)
+        >>> found
+        ModeCoverage(modes=2, quality=0.75)
+        >>> found.modes
+        2
+    """
 
     modes: int
     quality: float

@@ -94,7 +94,13 @@ def word_spans(words: Sequence[str]) -> list[tuple[int, int]]:
 
 
 class WordCounts(NamedTuple):
-    """Words found with both boundaries right, words predicted, words in the gold segmentation."""
+    """Words found with both boundaries right, words predicted, words in the gold segmentation.
+
+    Examples:
+        >>> counts = word_counts(["今天", "天", "气"], ["今天", "天气"])
+        >>> counts.correct, counts.predicted, counts.gold
+        (1, 3, 2)
+    """
 
     correct: int
     predicted: int
@@ -102,7 +108,15 @@ class WordCounts(NamedTuple):
 
 
 class WordScore(NamedTuple):
-    """Precision, recall and F1 of words, and the counts that they come from."""
+    """Precision, recall and F1 of words, and the counts that they come from.
+
+    Examples:
+        >>> score = word_f1(["今天", "天", "气"], ["今天", "天气"])  # one word of three, one of two
+        >>> round(score.precision, 3), score.recall, score.f1
+        (0.333, 0.5, 0.4)
+        >>> score.counts
+        WordCounts(correct=1, predicted=3, gold=2)
+    """
 
     precision: float
     recall: float

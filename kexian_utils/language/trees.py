@@ -511,6 +511,11 @@ def undirected_attachment_by_length(
 
     Returns:
         int64, shape ``(n, 2)``: row `d` holds (found, total) for gold arcs over distance `d`.
+
+    Examples:
+        >>> gold_heads = [2, 2, -1]  # arcs over distance 2, not found, and over distance 1, found
+        >>> undirected_attachment_by_length([[0, 1], [1, 2]], gold_heads).tolist()
+        [[0, 0], [1, 1], [0, 1]]
     """
     gold = _heads("gold_heads", gold_heads)
     n = len(gold)

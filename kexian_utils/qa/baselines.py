@@ -69,6 +69,10 @@ def best_clause(question: str, passages: Sequence[str]) -> str:
     Raises:
         TypeError: if `question` or a passage is no string, or `passages` is a single string.
         ValueError: if `question` is empty.
+
+    Examples:
+        >>> best_clause("日本的首都是哪里？", ["法国很大。日本的首都是东京，人很多。"])
+        '东京'
     """
     check_texts(question, passages)
     asked = _bigrams(question)
@@ -98,6 +102,10 @@ def most_repeated(
         TypeError: if `question` or a passage is no string, or `passages` is a single string.
         ValueError: if `question` is empty, or the lengths are not integers with
             ``1 <= min_len <= max_len``.
+
+    Examples:
+        >>> most_repeated("日本的首都是哪里？", ["东京人很多。", "首都东京！", "巴黎很美。"])
+        '东京'
     """
     check_texts(question, passages)
     _checks.whole("min_len", min_len, 1)
@@ -146,6 +154,12 @@ class TypeList:
 
     Raises:
         ValueError: for an argument outside its range.
+
+    Examples:
+        >>> oracle = TypeList()
+        >>> passages = ["巴黎是法国的首都。", "东京在日本。", "巴黎很美。"]
+        >>> oracle.relation("日本的首都是哪里？"), oracle.answer("日本的首都是哪里？", passages)
+        ('capital', '巴黎')
     """
 
     def __init__(self, version: int = 1, choice: Choice = "frequent", seed: int = 0):
@@ -244,6 +258,12 @@ class LinearTagger:
 
     Raises:
         ValueError: for an argument outside its range.
+
+    Examples:
+        >>> from kexian_utils.datasets.factqa import make_factqa
+        >>> tagger = LinearTagger(window=1).fit(make_factqa(questions=25))
+        >>> tagger.answer("日本的首都是哪里？", ["日本的首都是东京。", "东京是日本的首都。"])
+        '东京'
     """
 
     THRESHOLDS = (0.7, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)

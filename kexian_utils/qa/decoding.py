@@ -56,6 +56,11 @@ def extract_spans(
         TypeError: if `text` is no string.
         ValueError: if lengths differ, a probability lies outside 0 to 1, or another argument is
             outside its range.
+
+    Examples:
+        >>> found = extract_spans([0.9, 0.0, 0.0], [0.0, 0.8, 0.5], "东京都")
+        >>> {text: round(value, 2) for text, value in found.items()}
+        {'东京': 0.72, '东京都': 0.45}
     """
     if not isinstance(text, str):
         raise TypeError(f"text must be a string, got {type(text).__name__}")
@@ -130,6 +135,11 @@ def vote(
         TypeError: if `candidates` is not a sequence of dictionaries.
         ValueError: for another rule, an empty candidate, or a score that is negative or not
             finite.
+
+    Examples:
+        >>> answer, results = vote([{"东京": 0.8}, {"东京": 0.7, "大阪": 0.75}])
+        >>> answer, {text: round(value, 3) for text, value in results.items()}
+        ('东京', {'东京': 0.452, '大阪': 0.321})
     """
     if rule not in _RULES:
         raise ValueError(f"rule must be one of {', '.join(_RULES)}, got {rule!r}")

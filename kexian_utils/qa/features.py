@@ -27,6 +27,10 @@ def alike(text: str) -> str:
     """The text in half width and lower case, character by character, so that places stay.
 
     Characters whose lower case is longer (İ) stay as they are.
+
+    Examples:
+        >>> alike("ＢＥＲＴ 模型")
+        'bert 模型'
     """
     lowered = ((c, c.lower()) for c in text.translate(HALF_WIDTH))
     return "".join(lower if len(lower) == 1 else c for c, lower in lowered)
@@ -74,6 +78,13 @@ def match_features(question: str, passages: Sequence[str]) -> list[np.ndarray]:
     Raises:
         TypeError: if `question` or a passage is no string, or `passages` is a single string.
         ValueError: if `question` is empty.
+
+    Examples:
+        >>> (first, second) = match_features("日本首都", ["东京", "日本东京"])
+        >>> first.round(2).tolist()  # not in the question, but in the other passage
+        [[0.0, 0.0, 1.0, 1.0, 0.0], [0.0, 0.0, 1.0, 1.0, 0.0]]
+        >>> second[:, 0].tolist()
+        [1.0, 1.0, 0.0, 0.0]
     """
     check_texts(question, passages)
     # All passages of a question go through NumPy at once: its calls cost more than its sums here.
@@ -136,6 +147,10 @@ def window_jaccard(question: Sequence[Hashable], passage: Sequence[Hashable]) ->
 
     Raises:
         ValueError: if `question` is empty.
+
+    Examples:
+        >>> window_jaccard("日本", "去日本吧").round(2).tolist()
+        [0.0, 0.33, 1.0, 0.33]
     """
     asked, codes = _token_codes(question, passage)
     ends = np.full(len(codes), len(codes))
@@ -182,6 +197,10 @@ def relative_edit_distance(question: Sequence[Hashable], passage: Sequence[Hasha
 
     Raises:
         ValueError: if `question` is empty.
+
+    Examples:
+        >>> relative_edit_distance("日本", "去日本吧").tolist()
+        [1.0, 1.0, 0.0, 1.0]
     """
     asked, codes = _token_codes(question, passage)
     n, m = len(codes), len(asked)

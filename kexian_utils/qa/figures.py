@@ -86,6 +86,14 @@ def reading_figure(
 
     Raises:
         ValueError: if features or gates do not fit the passages, or a number is out of range.
+
+    Examples:
+        >>> from kexian_utils.qa.reader import DGCNNReader, bundled_reader
+        >>> question, passages = "日本的首都是哪里？", ["东京是日本的首都。", "巴黎很美。"]
+        >>> reading = DGCNNReader.load(bundled_reader()).answer(question, passages)
+        >>> figure = reading_figure(question, reading)
+        >>> figure.get_size_inches()[0].item() * 96  # CSS pixels
+        600.0
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure

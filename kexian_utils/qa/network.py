@@ -47,6 +47,11 @@ class ReaderConfig:
 
     Raises:
         ValueError: for a value outside its range; the message names it.
+
+    Examples:
+        >>> config = ReaderConfig(width=16, passage_rates=[1, 2, 4])
+        >>> config.width, config.passage_rates, config.vote
+        (16, (1, 2, 4), 'soft_square')
     """
 
     width: int = 24
@@ -101,6 +106,15 @@ def reader_network(
         seed: of weights and dropout.
         vectors: fixed vectors, shape (V', w): of the V characters and of further ones, which for
             the trained vectors are all unknown.
+
+    Examples:
+        >>> config = ReaderConfig(width=4, question_rates=[1], passage_rates=[1], pretrained=0)
+        >>> network = reader_network(config, characters=10)
+        >>> inputs = {"question": np.array([[2, 3]]), "passage": np.array([[4, 5, 0]])}
+        >>> found = network({**inputs, "features": np.zeros((1, 3, 5))})
+        >>> places = ops.convert_to_numpy(found["places"])
+        >>> places.shape, places[0, 2].tolist()  # nothing starts or ends in the padding
+        ((1, 3, 2), [0.0, 0.0])
     """
     question = keras.Input((None,), dtype="int32", name="question")
     passage = keras.Input((None,), dtype="int32", name="passage")
@@ -186,6 +200,12 @@ def reader_loss() -> keras.losses.Loss:
 
     Keras's own with :math:`\alpha=\frac14,\gamma=2`; the mask (B, n) goes in as `sample_weight`.
     It is 1/200 of article 6906's loss, which adds the two means and multiplies by 100.
+
+    Examples:
+        >>> labels, outputs = np.array([[[1.0, 0.0]]]), np.array([[[0.5, 0.5]]])
+        >>> loss = reader_loss()(labels, outputs, sample_weight=np.array([[1.0]]))
+        >>> round(float(loss), 4)  # (1/4 + 3/4) / 2 · (1/2)² · ln 2
+        0.0866
     """
     return keras.losses.BinaryFocalCrossentropy(
         apply_class_balancing=True, alpha=0.25, gamma=2.0, reduction="mean_with_sample_weight"

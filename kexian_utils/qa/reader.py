@@ -61,6 +61,10 @@ def bundled_reader() -> Path:
 
     Raises:
         ValueError: if the installation lacks it.
+
+    Examples:
+        >>> sorted(path.name for path in bundled_reader().iterdir())
+        ['README.md', 'network.keras', 'reader.json']
     """
     folder = Path(__file__).parent.parent / "data" / "factqa_reader"
     if not (folder / "network.keras").is_file():
@@ -78,6 +82,13 @@ class PassageReading(NamedTuple):
         candidates: strings that the passage votes for, with their scores.
         span: place of the winning answer here, end excluded; None if the passage does not
             propose it.
+
+    Examples:
+        >>> reader = DGCNNReader.load(bundled_reader())
+        >>> reading = reader.answer("日本的首都是哪里？", ["东京是日本的首都。"])
+        >>> passage = reading.passages[0]
+        >>> passage.text[passage.p_start.argmax()], passage.text[passage.p_end.argmax()]
+        ('东', '京')
     """
 
     text: str
@@ -96,6 +107,13 @@ class Reading(NamedTuple):
         score: its result in the vote, 0 without an answer.
         votes: results of all candidates, best first.
         passages: in the order in which they were given.
+
+    Examples:
+        >>> reader = DGCNNReader.load(bundled_reader())
+        >>> passages = ["东京是日本的首都。", "日本的首都东京很大。", "巴黎是法国的首都。"]
+        >>> reading = reader.answer("日本的首都是哪里？", passages)
+        >>> reading.answer, [passage.span for passage in reading.passages]
+        ('东京', [(0, 2), (5, 7), None])
     """
 
     answer: str
@@ -119,6 +137,12 @@ class DGCNNReader:
             (:func:`kexian_utils.qa.network.reader_network` says what goes in and out).
         characters: its vocabulary without padding and the unknown character, as one string.
         further: characters that it has fixed vectors of and did not meet in training.
+
+    Examples:
+        >>> reader = DGCNNReader.load(bundled_reader())
+        >>> passages = ["东京是日本的首都。", "日本的首都东京很大。", "巴黎是法国的首都。"]
+        >>> reader.answer("日本的首都是哪里？", passages).answer
+        '东京'
     """
 
     def __init__(self, config: ReaderConfig | None = None, seed: int = 0) -> None:

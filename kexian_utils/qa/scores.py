@@ -80,6 +80,12 @@ def qa_normalize(text: str, strict: bool = False) -> str:
 
     Raises:
         TypeError: if `text` is no string.
+
+    Examples:
+        >>> qa_normalize("《Ｈａｍｌｅｔ》 1.5")
+        'hamlet15'
+        >>> qa_normalize("《Ｈａｍｌｅｔ》 1.5", strict=True)
+        'hamlet1.5'
     """
     _check_string("text", text)
     if strict:
@@ -113,6 +119,10 @@ def qa_exact_match(
 
     Raises:
         TypeError: if an answer is no string or `accepted` is a single one.
+
+    Examples:
+        >>> qa_exact_match("1.5", "15", ["15"]), qa_exact_match("1.5", "15", ["15"], strict=True)
+        (True, False)
     """
     _check_string("prediction", prediction)
     _check_string("reference", reference)
@@ -145,6 +155,10 @@ def char_f1(prediction: str, accepted: Iterable[str], strict: bool = False) -> f
     Raises:
         TypeError: if an answer is no string or `accepted` is a single one.
         ValueError: if no answer is accepted.
+
+    Examples:
+        >>> round(char_f1("北京", ["北京市"]), 3)  # precision 1, recall 2/3
+        0.8
     """
     _check_string("prediction", prediction)
     answers = _strings(accepted)
@@ -169,6 +183,11 @@ class QAScores(NamedTuple):
         ids: identifiers of the `n` questions, in the order of the gold answers.
         exact: shape ``(n,)``; 1.0 where the answer is right, else 0.0.
         overlap: shape ``(n,)``; F1 of characters.
+
+    Examples:
+        >>> scores = qa_scores({"1": "北京", "2": ""}, {"1": ("北京", []), "2": ("东京", [])})
+        >>> scores.accuracy, scores.counts.tolist()
+        (0.5, [[1.0, 1.0], [0.0, 1.0]])
     """
 
     accuracy: float
@@ -207,6 +226,12 @@ def qa_scores(
     Raises:
         TypeError: if an answer is no string.
         ValueError: if a question has no prediction or a prediction no question, or there is none.
+
+    Examples:
+        >>> golds = {"1": ("北京", ["北京市"]), "2": ("东京", [])}
+        >>> scores = qa_scores({"1": "北京市", "2": "东"}, golds)
+        >>> scores.accuracy, round(scores.f1, 3), round(scores.final, 3)
+        (0.5, 0.833, 0.667)
     """
     if not golds:
         raise ValueError("golds must hold at least one question, got none")
@@ -252,6 +277,10 @@ def cmrc_exact_match(prediction: str, answers: Sequence[str]) -> bool:
     Raises:
         TypeError: if an answer is no string or `answers` is a single one.
         ValueError: if there is no accepted answer.
+
+    Examples:
+        >>> cmrc_exact_match("《北京》", ["北京"]), cmrc_exact_match("北京.", ["北京"])
+        (True, False)
     """
     _check_string("prediction", prediction)
     return _without_marks(prediction) in {_without_marks(a) for a in _accepted(answers)}
@@ -272,6 +301,10 @@ def cmrc_f1(prediction: str, answers: Sequence[str]) -> float:
     Raises:
         TypeError: if an answer is no string or `answers` is a single one.
         ValueError: if there is no accepted answer.
+
+    Examples:
+        >>> round(cmrc_f1("北京大学", ["北京的大学"]), 3)  # 2 · 2 / (4 + 5)
+        0.444
     """
     _check_string("prediction", prediction)
     ours = _mixed_tokens(prediction)

@@ -27,7 +27,13 @@ PASSAGE_STEP, QUESTION_STEP = 16, 8  # lengths are filled up to multiples of the
 
 
 class Row(NamedTuple):
-    """A question with one passage: numbers (m,) and (n,), features (n, 5)."""
+    """A question with one passage: numbers (m,) and (n,), features (n, 5).
+
+    Examples:
+        >>> row = Row(np.array([2, 3]), np.array([4, 5, 6]), np.zeros((3, 5)))
+        >>> len(row.question), len(row.passage), row.features.shape
+        (2, 3, (3, 5))
+    """
 
     question: np.ndarray
     passage: np.ndarray
@@ -44,6 +50,10 @@ class Training:
         learning_rate: of Adam; of several epochs the last has a fifth of it.
         ema_momentum: of the moving average of the weights (滑动平均), which the reader keeps. The
             article's 0.9999 needs tens of thousands of steps.
+
+    Examples:
+        >>> Training(epochs=2)
+        Training(epochs=2, batch_size=64, learning_rate=0.004, ema_momentum=0.99)
     """
 
     epochs: int = 4
@@ -73,6 +83,10 @@ def length_batches(
         lengths: of the rows.
         batch_size: most rows of a batch; what remains of a length makes a smaller one.
         rng: shuffles rows within their length, and the batches; None leaves their order.
+
+    Examples:
+        >>> [(size, rows.tolist()) for size, rows in length_batches([5, 40, 7, 9], batch_size=2)]
+        [(16, [0, 2]), (16, [3]), (48, [1])]
     """
     sizes = np.array([filled_up(length, PASSAGE_STEP) for length in lengths], dtype=int)
     batches = []
@@ -89,7 +103,14 @@ def length_batches(
 def padded(
     rows: Sequence[Row], length: int, question_length: int, size: int
 ) -> dict[str, np.ndarray]:
-    """The network's inputs from rows, filled up to `size` rows of `length` places by padding."""
+    """The network's inputs from rows, filled up to `size` rows of `length` places by padding.
+
+    Examples:
+        >>> row = Row(np.array([2, 3]), np.array([4, 5, 6]), np.zeros((3, 5)))
+        >>> batch = padded([row], length=4, question_length=3, size=2)
+        >>> batch["question"].tolist(), batch["passage"].tolist()
+        ([[2, 3, 0], [0, 0, 0]], [[4, 5, 6, 0], [0, 0, 0, 0]])
+    """
     batch = {
         "question": np.full((size, question_length), PAD, np.int32),
         "passage": np.full((size, length), PAD, np.int32),
@@ -112,6 +133,13 @@ class LengthBuckets(keras.utils.PyDataset):
         labels: of each row, shape (n, 2).
         batch_size: rows per batch.
         seed: of the order.
+
+    Examples:
+        >>> row = Row(np.array([2, 3]), np.array([4, 5, 6]), np.zeros((3, 5)))
+        >>> data = LengthBuckets([row] * 5, [np.zeros((3, 2))] * 5, batch_size=2, seed=0)
+        >>> inputs, labels, weights = data[0]
+        >>> len(data), inputs["passage"].shape, weights[0].sum().item()
+        (3, (2, 16), 3.0)
     """
 
     def __init__(
@@ -190,6 +218,17 @@ def train(
 
     Raises:
         ValueError: if the folder holds another run or other things.
+
+    Examples:
+        >>> from kexian_utils.qa.network import ReaderConfig, reader_network
+        >>> config = ReaderConfig(width=4, question_rates=[1], passage_rates=[1], pretrained=0)
+        >>> network = reader_network(config, characters=7)
+        >>> row = Row(np.array([2, 3]), np.array([4, 5, 6]), np.zeros((3, 5)))
+        >>> labels = np.array([[1, 0], [0, 0], [0, 1]])
+        >>> data = LengthBuckets([row] * 4, [labels] * 4, batch_size=4, seed=0)
+        >>> losses = train(network, data, Training(epochs=8, batch_size=4, learning_rate=0.05))
+        >>> len(losses), losses[-1] < losses[0]
+        (8, True)
     """
     steps = training.epochs * len(data)
     path = None

@@ -33,6 +33,13 @@ def character_vectors(width: int = 64) -> tuple[str, np.ndarray]:
 
     Raises:
         ValueError: for a width outside its range.
+
+    Examples:
+        >>> characters, vectors = character_vectors()
+        >>> units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        >>> cosines = units @ units[characters.index("三")]
+        >>> [characters[place] for place in cosines.argsort()[::-1][:3]]
+        ['三', '四', '一']
     """
     checkpoint = Checkpoint(chinese_bert())
     table = checkpoint[_TABLE].astype(float)

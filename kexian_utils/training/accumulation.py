@@ -43,6 +43,12 @@ def accumulate_gradients(
     Raises:
         ValueError: no batches; another number of weights than of batches; weights that are
             negative, not finite, or sum to zero.
+
+    Examples:
+        >>> import numpy as np
+        >>> three, one = np.array([3.0, 3.0, 3.0]), np.array([7.0])
+        >>> accumulate_gradients(np.mean, [(three,), (one,)], weights=[3, 1]).item()
+        4.0
     """
     given = None if weights is None else [_weight(w) for w in weights]
     total, mass, count = None, 0.0, 0
@@ -91,6 +97,13 @@ def compiled_apply(
     Raises:
         ValueError: no variables.
         RuntimeError: the backend is neither TensorFlow nor JAX.
+
+    Examples:
+        >>> weight = keras.Variable([1.0, 2.0])
+        >>> step = compiled_apply(keras.optimizers.SGD(0.5), [weight])
+        >>> step([[2.0, -2.0]])
+        >>> weight.numpy().tolist()
+        [0.0, 3.0]
     """
     variables = list(variables)
     if not variables:
@@ -151,6 +164,15 @@ def flush_accumulated(optimizer: keras.optimizers.Optimizer) -> int:
     Raises:
         ValueError: the optimiser does not accumulate, or is not built.
         RuntimeError: this version of Keras has no such attributes.
+
+    Examples:
+        >>> weight = keras.Variable([0.0])
+        >>> optimizer = keras.optimizers.SGD(1.0, gradient_accumulation_steps=4)
+        >>> optimizer.build([weight])
+        >>> for gradient in (1.0, 2.0):
+        ...     optimizer.apply([ops.array([gradient])], [weight])
+        >>> flush_accumulated(optimizer), weight.numpy().tolist()  # the mean of the two
+        (2, [-1.5])
     """
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # which holds unscaled gradients
     steps = getattr(optimizer, "gradient_accumulation_steps", None)

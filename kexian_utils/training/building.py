@@ -20,6 +20,13 @@ def weights_at_zero() -> Iterator[None]:
     that nobody will see take longer than everything else, and on JAX each shape is compiled anew.
     States of seed generators are no weights and begin as always; so do weights that other threads
     build meanwhile.
+
+    Examples:
+        >>> import keras
+        >>> with weights_at_zero():
+        ...     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+        >>> model.get_weights()[0].tolist()
+        [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
     """
     from keras.layers import Layer
 

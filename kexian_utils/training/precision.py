@@ -19,6 +19,13 @@ def double_precision() -> Iterator[None]:
 
     Raises:
         RuntimeError: on JAX, if this version of Keras keeps its rules elsewhere.
+
+    Examples:
+        >>> import keras
+        >>> with double_precision():
+        ...     third = keras.ops.mean(keras.ops.array([0.0, 0.0, 1.0], dtype="float64"))
+        >>> keras.ops.convert_to_numpy(third).item()
+        0.3333333333333333
     """
     import keras
 

@@ -124,6 +124,15 @@ class StackTrainer:
     Raises:
         ValueError: no parameters, an optimizer that has been used, or one that clips by norms.
         RuntimeError: when called, if the backend is neither TensorFlow nor JAX.
+
+    Examples:
+        >>> import keras
+        >>> loss = lambda parameters: keras.ops.sum((parameters[0] - 3.0) ** 2)
+        >>> step = StackTrainer(loss, [np.array([[0.0], [2.0]])], keras.optimizers.SGD(0.25))
+        >>> float(step())  # (0 - 3)² + (2 - 3)²
+        10.0
+        >>> keras.ops.convert_to_numpy(step.parameters[0]).tolist()  # half the way to 3
+        [[1.5], [2.5]]
     """
 
     def __init__(
@@ -221,6 +230,14 @@ def train(
 
     Raises:
         ValueError: if there are no batches, and as for :class:`StackTrainer`.
+
+    Examples:
+        >>> import keras
+        >>> loss = lambda parameters, target: keras.ops.sum((parameters[0] - target) ** 2)
+        >>> start, batches = [np.array([[0.0], [2.0]], "float32")], [(np.float32(4.0),)] * 3
+        >>> (end,), losses = train(loss, start, batches, keras.optimizers.SGD(0.25))
+        >>> losses.tolist(), keras.ops.convert_to_numpy(end).tolist()  # each step halves the rest
+        ([20.0, 5.0, 1.25], [[3.5], [3.75]])
     """
     import keras
 

@@ -27,6 +27,14 @@ def write_state(path: str | os.PathLike, variables: Sequence[Any], **extra: Any)
         path: of the file, which ends in ``.npz``.
         variables: Keras variables: weights, optimiser, states of random generators.
         extra: arrays, numbers or strings by name.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_state(f"{folder}/state.npz", [np.zeros(2)], epoch=3)
+        ...     with np.load(f"{folder}/state.npz") as file:
+        ...         sorted(file), file["epoch"].item()
+        (['epoch', 'v0'], 3)
     """
     path = Path(path)
     partial = path.with_name(f"{path.name}.part")
@@ -50,6 +58,15 @@ def read_state(
     Raises:
         ValueError: if the file is damaged or does not hold these variables and arrays; nothing is
             assigned then.
+
+    Examples:
+        >>> import keras, tempfile
+        >>> weight = keras.Variable([0.0, 0.0])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_state(f"{folder}/state.npz", [np.array([1.0, 2.0])], epoch=3)
+        ...     extra = read_state(f"{folder}/state.npz", [weight])
+        >>> weight.numpy().tolist(), extra["epoch"].item()
+        ([1.0, 2.0], 3)
     """
     path = Path(path)
     try:

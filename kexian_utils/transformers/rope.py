@@ -197,6 +197,15 @@ def expand_rope_query_key(
         ValueError: for an odd d', shapes that differ or lack an axis, or a bad factor or word.
 
     Source: chapter 8444, the section on RoPE; not in the article.
+
+    Examples:
+        >>> q, k = np.random.default_rng(0).normal(size=(2, 1, 3, 4))  # a head of size 4
+        >>> def scores(q, k, frequencies):
+        ...     q, k = (rotate(x, np.arange(3), frequencies) for x in (q, k))
+        ...     return q @ k.swapaxes(-1, -2) / q.shape[-1] ** 0.5
+        >>> q2, k2, frequencies = expand_rope_query_key(q, k, 2, "slots")  # of size 8
+        >>> np.allclose(scores(q2, k2, frequencies), scores(q, k, rope_frequencies(4)))
+        True
     """
     factor, query, key = _checks.whole("factor", factor, 1), np.asarray(query), np.asarray(key)
     if route not in ROUTES:
