@@ -13,6 +13,8 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
@@ -367,35 +369,36 @@ class DGCNNReader:
             raise ValueError(f"{path} is damaged ({error}): save the reader again") from error
         if form != _FORM:
             raise ValueError(f"{path} is of form {form!r}, this version reads {_FORM}: update it")
-        try:
-            reader.network = keras.saving.load_model(folder / "network.keras", compile=False)
-        except Exception as error:  # Keras raises errors of many kinds
-            raise ValueError(
-                f"{folder / 'network.keras'} is damaged ({error}): save the reader again"
-            ) from error
-        reader._check_fit(folder)
+        reader.network = reader._network_of(folder)
         return reader
 
-    def _check_fit(self, folder: Path) -> None:
-        """Whether both files are of one reader: else the first character beyond would tell."""
-        tables = {"characters": len(self.characters)}
+    def _network_of(self, folder: Path) -> keras.Model:
+        """The network that the settings describe, with the weights of the folder.
+
+        The code builds it and not the file's description, which only the release of Keras that
+        wrote it, and later ones, can read.
+        """
+        path, vectors = folder / "network.keras", None
         if self.config.pretrained:
-            tables["fixed_characters"] = len(self.characters + self.further)
-        inputs, outputs = (getattr(self.network, part, None) for part in ("input", "output"))
-        layers = getattr(self.network, "layers", ())
-        sizes = {layer.name: getattr(layer, "input_dim", None) for layer in layers}
-        fits = (
-            isinstance(inputs, dict)
-            and isinstance(outputs, dict)
-            and set(inputs) == {"question", "passage", "features"}
-            and set(outputs) == {"places", "answerable"}
-            and all(sizes.get(name) == FIRST + size for name, size in tables.items())
-        )
-        if not fits:
+            rows = FIRST + len(self.characters + self.further)
+            vectors = np.zeros((rows, self.config.pretrained), "float32")
+        network = reader_network(self.config, FIRST + len(self.characters), self.seed, vectors)
+        try:
+            with zipfile.ZipFile(path) as file:
+                broken = file.testzip()
+        except (zipfile.BadZipFile, OSError) as error:
+            raise ValueError(f"{path} is damaged ({error}): save the reader again") from error
+        if broken is not None:
+            raise ValueError(f"{path} is damaged ({broken}): save the reader again")
+        try:
+            with warnings.catch_warnings():  # what Keras warns of, it also raises
+                warnings.simplefilter("ignore")
+                network.load_weights(path)
+        except Exception as error:  # Keras raises errors of many kinds
             raise ValueError(
-                f"{folder / 'reader.json'} and {folder / 'network.keras'} do not belong together: "
-                "save the reader again"
-            )
+                f"{folder / 'reader.json'} and {path} do not belong together: save the reader again"
+            ) from error
+        return network
 
 
 def _place(answer: str, text: str, places: np.ndarray) -> tuple[int, int]:
