@@ -264,6 +264,9 @@ def write_safetensors(
         OSError: if the file cannot be written.
 
     Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from safetensors import safe_open
         >>> tensor = np.arange(6, dtype="float32").reshape(3, 2)
         >>> blocks = lambda name: [tensor[:2], tensor[2:]]
         >>> with tempfile.TemporaryDirectory() as folder:

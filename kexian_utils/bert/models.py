@@ -49,7 +49,7 @@ class ReadingModel:
         known: score and threshold of word segmentation that go with it, or None.
 
     Examples:
-        >>> from kexian_utils.bert import Segmenter
+        >>> from kexian_utils.bert import ProbingModel, Segmenter
         >>> model = ReadingModel("mine", ProbingModel(chinese_bert()))
         >>> model.known is None, Segmenter(model).score  # no threshold goes with it
         (True, 'pmi')

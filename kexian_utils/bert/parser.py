@@ -51,6 +51,7 @@ class ParsedSentence:
         model: its name.
 
     Examples:
+        >>> from kexian_utils.bert import open_model
         >>> found = next(Parser(open_model("chinese"))(["我们热爱中国。"]))
         >>> [(found.words[i], found.words[j]) for i, j in found.tree.tolist()]
         [('我们', '热爱'), ('热爱', '中国')]
@@ -86,6 +87,7 @@ class Parser:
     out. Sentences of more than 256 tokens are parsed in parts.
 
     Examples:
+        >>> from kexian_utils.bert import open_model
         >>> parser = Parser(open_model("chinese"), tree="phrases")
         >>> found = next(parser(["我们热爱中国。"]))
         >>> found.words, found.tree

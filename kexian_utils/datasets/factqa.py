@@ -530,7 +530,8 @@ def export_jsonl(path: str | os.PathLike, questions: Iterable[FactQAQuestion]) -
     """Write questions as JSON lines in UTF-8, fields as in :class:`FactQAQuestion`.
 
     Examples:
-        >>> import tempfile
+        >>> import json, tempfile
+        >>> from pathlib import Path
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     export_jsonl(f"{folder}/train.jsonl", make_factqa(questions=2))
         ...     lines = Path(folder, "train.jsonl").read_text(encoding="utf-8").splitlines()

@@ -25,6 +25,7 @@ def cache_folder() -> Path:
     """The folder of downloads; see the head of this module. It need not exist yet.
 
     Examples:
+        >>> import os
         >>> from unittest.mock import patch
         >>> with patch.dict(os.environ, KEXIAN_CACHE="downloads"):
         ...     cache_folder().as_posix()
@@ -46,6 +47,8 @@ def fetch(url: str, sha256: str, cache: str | os.PathLike | None = None) -> Path
         ValueError: if a file that is on this machine has another checksum.
 
     Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
         >>> with tempfile.TemporaryDirectory() as folder:  # it is there: no download
         ...     size = (Path(folder) / "abc.txt").write_text("abc")
         ...     checksum = file_sha256(Path(folder) / "abc.txt")
@@ -122,6 +125,8 @@ def file_sha256(path: Path) -> str:
     """Checksum of a file, 64 hexadecimal digits.
 
     Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = Path(folder) / "abc.txt"
         ...     size = path.write_text("abc")

@@ -133,6 +133,7 @@ def cifar10(cache: str | os.PathLike | None = None) -> tuple[Split, Split]:
         ValueError: if an archive that is on this machine has another checksum.
 
     Examples:
+        >>> from kexian_utils.datasets.images import CIFAR10_LABELS
         >>> (x_train, y_train), (x_test, y_test) = cifar10()  # doctest: +SKIP
         >>> CIFAR10_LABELS[y_train[0]]  # doctest: +SKIP
     """
@@ -146,7 +147,8 @@ def read_cifar10_archive(path: str | os.PathLike) -> tuple[Split, Split]:
         ValueError: if the archive lacks a file or a file is not a whole number of records.
 
     Examples:
-        >>> import io, tempfile
+        >>> import io, tarfile, tempfile
+        >>> from kexian_utils.datasets.images import CIFAR10_LABELS
         >>> record = bytes([7]) + bytes([255]) * 1024 + bytes(2048)  # a red picture of a horse
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     with tarfile.open(f"{folder}/cifar.tar.gz", "w:gz") as archive:

@@ -183,6 +183,7 @@ def recorded_claims(notebook: dict[str, Any]) -> Iterator[tuple[int, ClaimRecord
     """Pairs (cell index, claim) in the order of the notebook.
 
     Examples:
+        >>> from kexian_utils.mime import CLAIM_MIME
         >>> claim = ClaimRecord(
         ...     article="6992", claim="C1", sentence="The mean is 0.", kind="empirical",
         ...     verdict="holds", equation="(1)", note="", needs="smoke", profile="smoke", seed=0,

@@ -316,6 +316,7 @@ def interpolation_density(
         ValueError: a standard deviation is not positive, or `nodes` is below 1.
 
     Examples:
+        >>> from scipy.integrate import trapezoid
         >>> x = np.linspace(-5.0, 7.0, 1201)
         >>> r = interpolation_density((0.0, 1.0), (2.0, 1.0), x)
         >>> trapezoid(r, x).round(6).item(), trapezoid(r * x, x).round(6).item()  # mass and mean

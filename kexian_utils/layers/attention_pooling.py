@@ -31,6 +31,7 @@ class AttentionPooling1D(keras.layers.Layer):
         ValueError: `units` is not a whole number of at least 1.
 
     Examples:
+        >>> from keras import ops
         >>> x, mask = ops.ones((2, 5, 3)), ops.array([[1, 1, 0, 0, 0], [1, 1, 1, 1, 1]])
         >>> tuple(AttentionPooling1D()(x, mask=mask).shape)
         (2, 3)

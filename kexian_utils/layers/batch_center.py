@@ -33,6 +33,7 @@ class BatchCenter(keras.layers.Layer):
             batch), and when the size of the feature axis is unknown.
 
     Examples:
+        >>> from keras import ops
         >>> layer = BatchCenter()
         >>> x = ops.array([[1.0, 10.0], [3.0, 30.0]])
         >>> ops.convert_to_numpy(layer(x, training=True)).tolist()

@@ -47,6 +47,8 @@ class DilatedGatedConv1D(keras.layers.Layer):
             or rates and noise outside [0, 1).
 
     Examples:
+        >>> import keras
+        >>> from keras import ops
         >>> stack = keras.Sequential([DilatedGatedConv1D(8, dilation_rate=r) for r in (1, 2, 4)])
         >>> tuple(stack(ops.ones((2, 20, 8))).shape)
         (2, 20, 8)

@@ -44,6 +44,7 @@ def multilabel_categorical_crossentropy(y_true: Any, y_pred: Any) -> Any:
             are known, not while a function is being traced).
 
     Examples:
+        >>> from keras import ops
         >>> y_true, y_pred = np.array([[1, 0, 0, 1]]), np.array([[4.0, -3.0, -5.0, 2.0]])
         >>> loss = multilabel_categorical_crossentropy(y_true, y_pred)
         >>> ops.convert_to_numpy(loss).round(4).tolist()
@@ -78,6 +79,7 @@ class MultilabelCategoricalCrossentropy(keras.losses.Loss):
         **kwargs: passed on to ``keras.losses.Loss``.
 
     Examples:
+        >>> import keras
         >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(5)])  # no activation
         >>> model.compile("adam", MultilabelCategoricalCrossentropy())
         >>> chosen = model.predict(np.zeros((2, 3)), verbose=0) > 0
@@ -123,6 +125,7 @@ def sparse_multilabel_categorical_crossentropy(
             outside its range (looked at only when the values are known).
 
     Examples:
+        >>> from keras import ops
         >>> y_true, y_pred = np.array([[0, 3]]), np.array([[4.0, -3.0, -5.0, 2.0]])
         >>> loss = sparse_multilabel_categorical_crossentropy(y_true, y_pred)
         >>> ops.convert_to_numpy(loss).round(4).tolist()
@@ -176,6 +179,7 @@ def unified_pair_loss(y_true: Any, y_pred: Any, scale: float = 1.0, margin: floa
             number is not finite.
 
     Examples:
+        >>> from keras import ops
         >>> y_true, y_pred = np.array([[1, 0, 0]]), np.array([[2.0, 0.0, 0.0]])
         >>> ops.convert_to_numpy(unified_pair_loss(y_true, y_pred)).round(4).tolist()
         [0.2395]
@@ -212,6 +216,7 @@ def log_elementary_symmetric(scores: Any, k_max: int) -> Any:
         ValueError: `k_max` is no whole number from 0 to n.
 
     Examples:
+        >>> from keras import ops
         >>> logs = log_elementary_symmetric(np.log([1.0, 2.0, 3.0]), 2)  # 1, 1 + 2 + 3, 2 + 3 + 6
         >>> np.exp(ops.convert_to_numpy(logs)).round(3).tolist()
         [1.0, 6.0, 11.0]

@@ -52,6 +52,8 @@ class AdversarialModel(keras.Model):
             is no ``Embedding`` and the mode asks for one.
 
     Examples:
+        >>> import keras
+        >>> from keras import ops
         >>> plain = keras.Sequential(
         ...     [keras.Input((5,), dtype="int32"), keras.layers.Embedding(9, 4, name="words"),
         ...      keras.layers.GlobalAveragePooling1D(), keras.layers.Dense(1)]

@@ -40,6 +40,7 @@ class MomentumAccumulatedSGD(keras.optimizers.Optimizer):
         ValueError: `momentum` or `accumulation_steps` outside its range.
 
     Examples:
+        >>> import keras
         >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
         >>> model.compile(MomentumAccumulatedSGD(0.01, accumulation_steps=4), "mse")
         >>> model.optimizer.accumulation_steps

@@ -28,6 +28,7 @@ class PerUpdateSchedule(keras.optimizers.schedules.LearningRateSchedule):
         ValueError: `accumulation_steps` is not an integer of at least 1.
 
     Examples:
+        >>> import keras
         >>> halving = keras.optimizers.schedules.PiecewiseConstantDecay([0], [1.0, 0.5])
         >>> schedule = PerUpdateSchedule(halving, accumulation_steps=4)
         >>> [float(schedule(step)) for step in (0, 3, 4)]  # micro-steps

@@ -108,6 +108,7 @@ def reader_network(
             the trained vectors are all unknown.
 
     Examples:
+        >>> from keras import ops
         >>> config = ReaderConfig(width=4, question_rates=[1], passage_rates=[1], pretrained=0)
         >>> network = reader_network(config, characters=10)
         >>> inputs = {"question": np.array([[2, 3]]), "passage": np.array([[4, 5, 0]])}

@@ -99,6 +99,7 @@ def compiled_apply(
         RuntimeError: the backend is neither TensorFlow nor JAX.
 
     Examples:
+        >>> import keras
         >>> weight = keras.Variable([1.0, 2.0])
         >>> step = compiled_apply(keras.optimizers.SGD(0.5), [weight])
         >>> step([[2.0, -2.0]])
@@ -166,6 +167,8 @@ def flush_accumulated(optimizer: keras.optimizers.Optimizer) -> int:
         RuntimeError: this version of Keras has no such attributes.
 
     Examples:
+        >>> import keras
+        >>> from keras import ops
         >>> weight = keras.Variable([0.0])
         >>> optimizer = keras.optimizers.SGD(1.0, gradient_accumulation_steps=4)
         >>> optimizer.build([weight])

@@ -5,6 +5,7 @@ import importlib
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("griffe")
@@ -76,6 +77,8 @@ def test_examples_run(module):
         if any(doctest.SKIP in example.options for example in test.examples)
     }
     assert skipped == DOWNLOADED.get(module, set())
-    result = doctest.testmod(loaded, optionflags=flags)
+    # What a reader of the page has: the module's public names, and NumPy as np.
+    names = {"np": np, **{name: getattr(loaded, name) for name in loaded.__all__}}
+    result = doctest.testmod(loaded, globs=names, optionflags=flags)
     assert result.attempted > 0 or skipped
     assert result.failed == 0
