@@ -34,6 +34,21 @@ def open_run(
 
     Raises:
         ValueError: if the folder holds another run or other things, or the file is damaged.
+
+    Examples:
+        >>> import tempfile
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> path = f"{folder.name}/run/record.json"
+        >>> open_run(path, {"rate": 0.1}) is None  # a new one
+        True
+        >>> open_run(path, {"rate": 0.1})  # it goes on
+        {'rate': 0.1}
+        >>> try:
+        ...     open_run(path, {"rate": 0.2})
+        ... except ValueError as error:
+        ...     str(error).removeprefix(folder.name)[:70]
+        '/run holds a run with another rate (0.1 there, 0.2 asked for): choose '
+        >>> folder.cleanup()
     """
     path, run = Path(path), json.loads(json.dumps(run))
     folder = path.parent
@@ -60,7 +75,15 @@ def open_run(
 
 
 def write_record(path: str | os.PathLike, record: Mapping[str, Any]) -> None:
-    """Write a JSON file, all or nothing."""
+    """Write a JSON file, all or nothing.
+
+    Examples:
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_record(f"{folder}/record.json", {"step": 3})
+        ...     pathlib.Path(folder, "record.json").read_text()
+        '{\\n "step": 3\\n}\\n'
+    """
     path = Path(path)
     partial = path.with_name(f"{path.name}.part")
     partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -74,11 +97,21 @@ def unchanged(variables: Sequence[Any]) -> Iterator[None]:
     On TensorFlow the first shape of batches is traced alone and the second for all that follow,
     and the two programs may round differently: without a warm-up a run that goes on would differ
     from one that never stopped. JAX compiles each shape for itself.
+
+    Examples:
+        >>> import keras
+        >>> weight = keras.Variable([1.0, 2.0])
+        >>> with unchanged([weight]):
+        ...     _ = weight.assign([0.0, 0.0])
+        >>> keras.ops.convert_to_numpy(weight).tolist()
+        [1.0, 2.0]
     """
     before = [np.asarray(variable).copy() for variable in variables]
-    yield
-    for variable, value in zip(variables, before, strict=True):
-        variable.assign(value)
+    try:
+        yield
+    finally:
+        for variable, value in zip(variables, before, strict=True):
+            variable.assign(value)
 
 
 def run_steps(
@@ -98,6 +131,12 @@ def run_steps(
         save: writes the state.
         save_every: seconds between two saved states.
         report: called after each step with step, steps, seconds_left and what `step` returned.
+
+    Examples:
+        >>> made, saved = [3, 4], []
+        >>> run_steps(2, 5, lambda k: made.append(k * k) or {}, lambda: saved.append(len(made)), 60)
+        >>> made, saved
+        ([3, 4, 4, 9, 16], [5])
     """
     began = saved = time.monotonic()
     try:
