@@ -97,14 +97,11 @@ def test_costs_are_kept_for_the_parts(forecast, folder, tmp_path):
     assert json.loads(target.read_text()) == {"chapters group": 200.0, "units group": 19.0}
 
 
-def test_part_of_the_phases_is_not_kept(forecast, folder, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(forecast, "ROOT", tmp_path)
-    (tmp_path / "notebooks").mkdir()
-    catalogue = (ROOT / "notebooks" / "catalogue.toml").read_text(encoding="utf-8")
-    (tmp_path / "notebooks" / "catalogue.toml").write_text(catalogue, encoding="utf-8")
+def test_part_of_the_phases_is_not_kept(forecast, folder, monkeypatch, empty_checkout, capsys):
+    monkeypatch.setattr(forecast, "ROOT", empty_checkout)
     assert forecast.main(["--costs", str(folder), "--keep"]) == 3
     assert "has no times of jax; run `make test`" in capsys.readouterr().out
-    assert not (tmp_path / "tests" / "costs.json").exists()
+    assert not (empty_checkout / "tests" / "costs.json").exists()
 
 
 def test_nothing_measured_and_nonsense_are_refused(forecast, tmp_path, capsys):

@@ -3,6 +3,7 @@
 import pytest
 
 from kexian_utils.runner.execution import cache
+from kexian_utils.runner.execution.files import COMMITTED, read_notebook
 
 
 @pytest.fixture(autouse=True)
@@ -21,8 +22,8 @@ def test_machines_of_one_name_share_their_runs(empty_checkout, write_chapters, m
         monkeypatch.setattr(cache, "processor", lambda: processor)
         if machine is not None:
             monkeypatch.setenv("KEXIAN_MACHINE", machine)
-        notebook = cache.read_json(empty_checkout / article.path)
-        return cache.run_key(empty_checkout, article, notebook, cache.COMMITTED)
+        notebook = read_notebook(empty_checkout / article.path)
+        return cache.run_key(empty_checkout, article, notebook, COMMITTED)
 
     assert key("one") != key("another")
     named = key("one", "run 7")
