@@ -46,19 +46,28 @@ def real_sentences(count):
     try:
         sets = [datasets.cmrc2018("trial"), datasets.drcd("development")]
     except datasets.DatasetUnavailable as missing:
-        pytest.skip(str(missing))
+        pytest.skip(f"KEXIAN_DATA does not name a folder with the reading sets: {missing}")
     passages = [context.text for found in sets for context in found.contexts]
     return [s for passage in passages for s in text.cut_sentences(passage)][:count]
 
 
-def test_the_library_tokenizers_reads_it_as_it_was_trained(model):
-    """`transformers` reads tokenizer.json; ids must be those of the training, in every dialogue."""
-    library = tokenizers.Tokenizer.from_file(str(bert.chinese_bert() / "tokenizer.json"))
+@pytest.fixture
+def library():
+    """What `transformers` makes of tokenizer.json."""
+    return tokenizers.Tokenizer.from_file(str(bert.chinese_bert() / "tokenizer.json"))
+
+
+def test_the_library_tokenizers_knows_every_token(model, library):
     vocabulary = model.tokenizer.vocabulary
     assert library.get_vocab() == vocabulary
     for token, number in vocabulary.items():  # … and ℃ among them
         assert library.encode(token).ids == [2, number, 3]
     assert library.encode("他说：“好……”").ids.count(vocabulary["…"]) == 2
+
+
+def test_the_library_tokenizers_reads_it_as_it_was_trained(model, library):
+    """Ids must be those of the training, in every dialogue."""
+    vocabulary = model.tokenizer.vocabulary
     sentences = real_sentences(10_000)
     assert len(sentences) == 10_000
     assert sum("……" in s for s in sentences) > 10

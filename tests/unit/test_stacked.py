@@ -144,13 +144,15 @@ def adam_by_hand(parameters, rate, steps, beta_1=0.9, beta_2=0.999, epsilon=1e-7
     return parameters
 
 
-def test_adam_is_its_formula_to_the_bit():
-    if keras.backend.backend() == "jax":
-        pytest.skip("XLA orders the operations of each program as it likes")
+def test_adam_is_its_formula_on_tensorflow_to_the_bit():
     parameters = stacked.he_normal(WIDTHS, rngs(3))
     taught, _ = stacked.train(loss, parameters, batches(3, 40), 0.01)
     for mine, wanted in zip(taught, adam_by_hand(parameters, 0.01, batches(3, 40)), strict=True):
-        np.testing.assert_array_equal(ops.convert_to_numpy(mine), ops.convert_to_numpy(wanted))
+        mine, wanted = ops.convert_to_numpy(mine), ops.convert_to_numpy(wanted)
+        if keras.backend.backend() == "jax":  # XLA orders the operations of a program as it likes
+            np.testing.assert_allclose(mine, wanted, rtol=1e-4, atol=1e-5)
+        else:
+            np.testing.assert_array_equal(mine, wanted)
 
 
 def test_optimizers_that_would_mix_the_networks():
