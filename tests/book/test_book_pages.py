@@ -9,6 +9,7 @@ from standin import CLAIMS, CODE, PAGE
 
 from kexian_utils import catalogue
 from kexian_utils.runner.doctor import chromium_path
+from kexian_utils.runner.pages import library
 from kexian_utils.runner.pages.book import chapters_of
 
 pytestmark = pytest.mark.browser
@@ -26,10 +27,12 @@ FIXED = (
     "search",
 )
 PARTS = tuple(f"parts/{part.id}" for part in catalogue.load(ROOT).parts)
+ROOMS = dict.fromkeys(entry.room for entry in library.read(ROOT).entries)
+LIBRARY = ("library/index", *(f"library/{room}" for room in ROOMS))
 CHAPTERS = tuple(f"{article.part}/{article.slug}" for article in chapters_of(ROOT))
 
 
-@pytest.mark.parametrize("page", [*FIXED, *PARTS, *CHAPTERS])
+@pytest.mark.parametrize("page", [*FIXED, *PARTS, *LIBRARY, *CHAPTERS])
 def test_a_page_is_whole_on_phone_and_screen_in_light_and_dark(page, browser, address):
     looks = (*LOOKS, "formulas")
     assert look_everywhere(browser, f"{address}/{page}.html", looks) == []
@@ -53,7 +56,7 @@ def test_every_page_of_the_book_is_looked_at(book):
         for path in book.rglob("*.html")
         if not {"_static", "_sources"} & set(path.relative_to(book).parts)
     }
-    assert built == {*FIXED, *PARTS, *CHAPTERS}
+    assert built == {*FIXED, *PARTS, *LIBRARY, *CHAPTERS}
 
 
 @pytest.mark.parametrize(

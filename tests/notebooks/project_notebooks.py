@@ -22,7 +22,7 @@ CHAPTERS = [a for a in catalogue.load(ROOT).articles if (ROOT / a.path).is_file(
 ARTICLES = [pytest.param(article, id=article.id) for article in CHAPTERS]
 LATELY = 50  # commits; as many as one push may bring
 IN_TURN = 3  # chapters that take their turn in tests of the checks themselves
-SHARE = 700  # CPU seconds that a push has for these tests; some chapters need 30, some 200
+SHARE = 400  # CPU seconds that a push has for these tests; some chapters need 30, some 200
 WEEKLY = os.environ.get("KEXIAN_WEEKLY") == "1"
 POSTPONED = (
     "postponed: touched lately, but what a push may spend on the tests of checks is spent; the "
