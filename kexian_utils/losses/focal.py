@@ -19,8 +19,8 @@ def focal_posterior(p: ArrayLike, alpha: float = 0.25, gamma: float = 2.0) -> np
     Where a share :math:`\pi` of the labels is 1, the expected loss is
     :math:`-\alpha\pi(1-p)^\gamma\log p-(1-\alpha)(1-\pi)p^\gamma\log(1-p)`. It is least where
 
-    .. math:: \frac{\pi}{1-\pi}=\frac{1-\alpha}{\alpha}\frac{h(1-p)}{h(p)},\qquad
-        h(p)=\frac{(1-p)^\gamma}{p}-\gamma(1-p)^{\gamma-1}\log p.
+    .. math:: \begin{aligned}\frac{\pi}{1-\pi}&=\frac{1-\alpha}{\alpha}\frac{h(1-p)}{h(p)},\\
+        h(p)&=\frac{(1-p)^\gamma}{p}-\gamma(1-p)^{\gamma-1}\log p.\end{aligned}
 
     As :math:`h` falls, the relation is one to one; :func:`focal_probability` is its inverse. For
     :math:`\gamma=0` and :math:`\alpha=\frac12` the loss is cross entropy and :math:`\pi=p`.

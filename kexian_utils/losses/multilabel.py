@@ -200,7 +200,7 @@ def unified_pair_loss(y_true: Any, y_pred: Any, scale: float = 1.0, margin: floa
 def log_elementary_symmetric(scores: Any, k_max: int) -> Any:
     r"""Logarithms of the elementary symmetric polynomials (初等对称多项式), by recursion (5).
 
-    .. math:: \log Z_k=\log\sum_{i_1<\dots<i_k}e^{s_{i_1}+\dots+s_{i_k}},\qquad k=0,\dots,k_{\max}
+    .. math:: \log Z_k=\log\sum_{i_1<\dots<i_k}e^{s_{i_1}+\dots+s_{i_k}}
 
     Classes are added one by one, and only positive terms are added, so nothing cancels, unlike in
     Newton's identities. Cost: n times `k_max`.

@@ -1,7 +1,8 @@
 r"""The network of the convolutional reader: two taggers and a global score (articles 5409, 6906).
 
-.. math:: p^{g}=\sigma(w_g^\top o+b_g),\quad p^{st}_i=p^{g}\,\sigma(u_1^\top h_i+c_1),\quad
-    p^{en}_i=p^{g}\,\sigma(u_2^\top h_i+c_2)
+.. math:: \begin{aligned}p^{g}&=\sigma(w_g^\top o+b_g),\\
+    p^{st}_i&=p^{g}\,\sigma(u_1^\top h_i+c_1),\\
+    p^{en}_i&=p^{g}\,\sigma(u_2^\top h_i+c_2)\end{aligned}
 """
 
 from __future__ import annotations

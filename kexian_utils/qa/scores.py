@@ -11,7 +11,7 @@ prediction, gold              the rule    strict  why
 5.1, 1.5; 2:1, 1:2            right       wrong   the order of pieces is free
 \+, -; C++, C                 right       wrong   as the first
 《乙》《甲》, 甲、乙          wrong       right   brackets at the ends make an empty piece
-佐木, 佐々木                  right       wrong   々 is in the list of punctuation
+佐木, 佐々木                  right       wrong   the list of punctuation has the second sign
 ============================  ==========  ======  =============================================
 
 Plain NumPy. Sources: the evaluation of the contest, with
