@@ -386,11 +386,22 @@ class DGCNNReader:
         try:
             with zipfile.ZipFile(path) as file:
                 broken = file.testzip()
-        except (zipfile.BadZipFile, OSError) as error:
+                described = json.loads(file.read("config.json"))["config"].get("layers", [])
+        except (zipfile.BadZipFile, OSError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is damaged ({error}): save the reader again") from error
         if broken is not None:
             raise ValueError(f"{path} is damaged ({broken}): save the reader again")
+        # Weights alone would fit other dilation rates, too, or fewer blocks.
+        trained = {layer.name: layer.get_config() for layer in network.layers if layer.weights}
+        ours = {name: config.get("dilation_rate") for name, config in trained.items()}
+        theirs = {
+            layer["config"]["name"]: layer["config"].get("dilation_rate")
+            for layer in described
+            if "block" in layer["config"]["name"] or layer["config"]["name"] in ours
+        }
         try:
+            if ours != theirs:
+                raise ValueError(f"layers {theirs}, expected {ours}")
             with warnings.catch_warnings():  # what Keras warns of, it also raises
                 warnings.simplefilter("ignore")
                 network.load_weights(path)

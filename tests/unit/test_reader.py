@@ -537,6 +537,12 @@ def test_what_is_no_reader_is_refused_and_nothing_is_overwritten(reader, tmp_pat
         (folder / "reader.json").write_text(json.dumps(about | change))
         with pytest.raises(ValueError, match="do not belong together: save the reader again"):
             DGCNNReader.load(folder)
+    rates = about["config"]["passage_rates"]
+    for wrong in ([*rates[:-1], rates[-1] + 1], rates[:-1], [*rates, 1]):
+        changed = about | {"config": about["config"] | {"passage_rates": wrong}}
+        (folder / "reader.json").write_text(json.dumps(changed))
+        with pytest.raises(ValueError, match="do not belong together"):
+            DGCNNReader.load(folder)
     reader.save(folder)
     other = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     other.save(folder / "network.keras")
