@@ -106,7 +106,8 @@ def test_a_cell_that_cannot_be_run_again_is_named(tmp_path, name):
     fixtures.cell(notebook, "measure").source += "\ngrown = []"
     fixtures.cell(notebook, cell).source = source
     path = fixtures.make_root(tmp_path, notebook, mistake("C1", "0.5 * (a**2", "0.25 * (a**2"))
-    (result,) = run_mutations(path, timeout=120)
+    result, planted = run_mutations(path, timeout=120)
+    assert planted.ok
     assert not result.ok
     assert "says something else when a cell is run again: cell result" in str(result)
     fixtures.cell(notebook, cell).metadata["tags"] = ["nbval-ignore-output"]

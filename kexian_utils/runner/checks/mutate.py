@@ -294,7 +294,7 @@ def outcomes(
         started = time.perf_counter()
         found = MutationOutcome(BASELINE, "", "", *run_twice(shell, cells, names), _since(started))
         yield found
-        if not found.ok:
+        if found.outcome not in (GREEN, UNSTEADY):
             return  # nothing can be learnt from the others
     for mistake in mistakes:
         started = time.perf_counter()
