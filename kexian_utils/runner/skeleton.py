@@ -18,7 +18,7 @@ from kexian_utils.runner.execution.files import read_notebook, write_notebook, w
 PARAMETERS = """\
 profile = "default"
 seed = 0
-material = "real"  # profile "full" only; "generated" rehearses it without a GPU or a download"""
+material = "real"  # for profile "full"; "generated" rehearses it on small data"""
 PROFILE_TABLE = """\
 sizes = exp.sizes(
     {
