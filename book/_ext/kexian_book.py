@@ -97,7 +97,9 @@ def _add_chapter_bar(
     ):
         links.append(f'<a href="{html.escape(address)}" rel="noopener">{label}</a>')
     bar = f'<p class="kexian-bar">{" ".join(links)}</p>'
-    context["body"] = context["body"].replace("</h1>", f"</h1>\n{bar}", 1)
+    # A folded cell is called what stands there, not "Toggle hidden content".
+    body = context["body"].replace('<summary aria-label="Toggle hidden content">', "<summary>")
+    context["body"] = body.replace("</h1>", f"</h1>\n{bar}", 1)
 
 
 def _note_formulas(
