@@ -17,6 +17,7 @@ __all__ = ["ClaimRecord", "Finding", "StudyVerdict", "claims_markdown", "recorde
 
 KINDS = ("theorem", "approximation", "empirical", "advice", "erratum")
 VERDICTS = ("holds", "refuted", "not shown", "quoted", "not run")
+CLAIMS_HEAD = "| claim | statement | verdict, measured (required) |"  # of the closing table
 MISSED = "missed"  # what a failing check leaves behind; never in a stored notebook
 
 
@@ -216,7 +217,7 @@ def claims_markdown(claims: Iterable[ClaimRecord]) -> str:
         |:--|:--|:--|
         | C1<br>empirical | The mean is 0. | **holds**<br>0.01 (< 0.1) |
     """
-    rows = ["| claim | statement | verdict, measured (required) |", "|:--|:--|:--|"]
+    rows = [CLAIMS_HEAD, "|:--|:--|:--|"]
     for claim in claims:
         verdict = f"**{claim.verdict}**"
         if claim.study is not None:

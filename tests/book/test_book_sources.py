@@ -327,3 +327,16 @@ def test_chapters_keep_their_budgets(book):
         finished = [r for _, r in outputs(read_notebook(run), RUN_MIME)][-1]
         too_long = budgets.exceeded(article, finished)
         assert too_long is None, too_long
+
+
+def test_the_table_that_closes_a_chapter_leads_to_its_claims(made):
+    from kexian_utils.experiment.claims import claims_markdown
+    from kexian_utils.runner.pages.mime_renderer import linked_claims
+
+    (chapter, *_) = made.chapters
+    table = linked_claims(claims_markdown(chapter.claims))
+    for claim in chapter.claims:
+        assert f'| <a href="#claim-{claim.claim.lower()}">{claim.claim}</a><br>' in table
+        assert claim.sentence in table
+    assert "(at least" not in table
+    assert all(row.count(" | ") == 2 for row in table.splitlines()[2:])

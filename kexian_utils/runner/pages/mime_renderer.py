@@ -11,9 +11,10 @@ import base64
 import hashlib
 import io
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kexian_utils.experiment.claims import ClaimRecord, Finding
+from kexian_utils.experiment.claims import CLAIMS_HEAD, ClaimRecord, Finding
 from kexian_utils.mime import CLAIM_MIME, FIGURE_MIME, HEADLINE_MIME, RUN_MIME
 
 if TYPE_CHECKING:
@@ -54,7 +55,29 @@ class KexianMimeRenderer:
             return _claim(renderer, data, ClaimRecord.from_json(content))
         if data.mime_type == "image/png":
             return _image(renderer, data)
+        if data.mime_type == "text/markdown" and data.content.startswith(CLAIMS_HEAD):
+            return renderer.render_markdown(replace(data, content=linked_claims(data.content)))
         return None
+
+
+def linked_claims(table: str) -> str:
+    """The table that closes a chapter, with links to the claims instead of what was measured.
+
+    The claims themselves stand on the same page, with all that was measured.
+
+    Args:
+        table: as :func:`kexian_utils.experiment.claims.claims_markdown` makes it.
+    """
+    rows = ["| claim | statement | verdict |", "|:--|:--|:--|"]
+    for row in table.splitlines()[2:]:
+        if not row.startswith("| "):
+            rows.append(row)
+            continue
+        name, statement, verdict = row[2:-2].split(" | ")
+        claim, _, kind = name.partition("<br>")
+        link = f'<a href="#{claim_anchor(claim)}">{claim}</a><br>{kind}'
+        rows.append(f"| {link} | {statement} | {verdict.partition('<br>')[0]} |")
+    return "\n".join(rows)
 
 
 def _image(renderer: NbElementRenderer, data: MimeData) -> list[Element]:
