@@ -432,3 +432,15 @@ def test_the_filter_of_the_ledger_is_in_the_address(browser, small_address):
         page.wait_for_timeout(50)
         assert page.url.endswith("ledger.html")
         assert problems == []
+
+
+def test_solutions_are_unfolded_on_paper_and_addresses_printed(browser, small_address):
+    with visit(browser, f"{small_address}/{PAGE}.html") as (page, _):
+        solution = page.locator(".bd-article details:not(.hide)").first
+        closed = solution.evaluate("node => node.scrollHeight")
+        page.emulate_media(media="print")
+        assert solution.evaluate("node => node.getBoundingClientRect().height") > closed + 10
+        after = page.locator('.bd-article a[href^="https://"]').first.evaluate(
+            "node => getComputedStyle(node, '::after').content"
+        )
+        assert "https://" in after
