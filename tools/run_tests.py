@@ -81,8 +81,9 @@ def main(arguments: list[str]) -> int:
     codes, lines = [], []
     for phase in phases:
         options = [f"--kexian-phase={phase}", f"--kexian-costs={COSTS / phase}{suffix}.json"]
+        options += [f"-n{number}"] if number > 1 else []
         if phase != "book":
-            options += [f"--kexian-shard={part}/{parts}", *([f"-n{number}"] if number > 1 else [])]
+            options += [f"--kexian-shard={part}/{parts}"]
         started = time.monotonic()
         code = run(*options, *PHASES[phase], *others)
         minutes, seconds = divmod(round(time.monotonic() - started), 60)

@@ -47,10 +47,12 @@
   }
 
   let waiting = 0;
-  window.addEventListener('resize', () => {
+  function again() {
     cancelAnimationFrame(waiting);
     waiting = requestAnimationFrame(fit);
-  });
+  }
+  window.addEventListener('resize', again);
+  document.fonts.addEventListener('loadingdone', again);  // glyphs have their widths only then
   keepTogether();
   window.addEventListener('load', () => {
     if (window.MathJax && MathJax.startup && MathJax.startup.promise) MathJax.startup.promise.then(fit);

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import fcntl
 import functools
 import os
 import re
 import shutil
 import threading
+from collections.abc import Callable
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -62,10 +64,23 @@ def serve():
         server.shutdown()
 
 
+def once(tmp_path_factory, name: str, make: Callable[[Path], Path]) -> Path:
+    """What `make` returns when it is given a folder; made by the first process that needs it."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # of all processes
+    made = folder / f"{name}.path"
+    with open(folder / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.is_file():
+            made.write_text(str(make(folder / name)), encoding="utf-8")
+    return Path(made.read_text(encoding="utf-8"))
+
+
 @pytest.fixture(scope="session")
 def book(tmp_path_factory) -> Path:
     """The folder of the book, built once; from the notebooks' executed copies if they are fresh."""
-    return build("runs", ROOT, tmp_path_factory.mktemp("book")).parent
+    return once(tmp_path_factory, "book", lambda folder: build("runs", ROOT, folder).parent)
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +104,11 @@ def copy_project(target: Path) -> Path:
 @pytest.fixture(scope="session")
 def small_book(tmp_path_factory) -> Path:
     """A book with one made-up chapter that holds everything a chapter may, and a public address."""
-    root = copy_project(tmp_path_factory.mktemp("small") / "project")
+    return once(tmp_path_factory, "small", _build_small_book)
+
+
+def _build_small_book(folder: Path) -> Path:
+    root = copy_project(folder / "project")
     write_standin(root)
     settings = root / "pyproject.toml"
     text = settings.read_text(encoding="utf-8")

@@ -22,6 +22,7 @@ import os
 import re
 import tempfile
 import time
+import zlib
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -247,9 +248,10 @@ def group(item: pytest.Item) -> tuple[str, int]:
             return f"{article.id}:reruns{backend}", _RANKS["reruns"]
         rank = _RANKS["planted mistakes"] if item.path.stem == "test_mutations" else OTHER
         return f"{article.id}:{item.path.stem}{backend}", rank
-    for fixture, name in ((BOOK, BOOK), ("small_book", "small book")):
-        if _uses(item, fixture):
-            return name, _RANKS[name]
+    if _uses(item, BOOK):  # two processes share the book that one of them builds
+        return f"{BOOK} {1 + zlib.crc32(item.nodeid.encode()) % 2}", _RANKS[BOOK]
+    if _uses(item, "small_book"):
+        return "small book", _RANKS["small book"]
     return path, _RANKS["bert"] if "_bert_" in path else OTHER
 
 
