@@ -342,7 +342,7 @@ def test_the_exit_codes_of_all_phases_count(
         assert f"--kexian-costs=_build/costs/{phase}{of}.json" in options
         assert set(workers.PHASES[phase]) <= set(options)
         divided = phase != "book"
-        assert ("-n2" in options) == (number == "2" and divided)
+        assert ("-n2" in options) == (number == "2")
         part = "2/3" if "--shard" in arguments else "1/1"
         assert (f"--kexian-shard={part}" in options) == divided
         assert f"kexian: {driver.WORDS[phase]}: exit code " in shown
