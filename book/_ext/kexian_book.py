@@ -1,4 +1,6 @@
-"""The book's own Sphinx extension: search, launch buttons, and the language of Chinese text."""
+"""The book's own Sphinx extension: search, launch buttons, the language of Chinese text, and what
+the theme's pages lack.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from kexian_page import mend
 from kexian_search import HAN, SearchChineseEnglish
 
 # Han characters with the Chinese punctuation between and around them.
@@ -97,7 +100,9 @@ def _add_chapter_bar(
     ):
         links.append(f'<a href="{html.escape(address)}" rel="noopener">{label}</a>')
     bar = f'<p class="kexian-bar">{" ".join(links)}</p>'
-    context["body"] = context["body"].replace("</h1>", f"</h1>\n{bar}", 1)
+    # A folded cell is called what stands there, not "Toggle hidden content".
+    body = context["body"].replace('<summary aria-label="Toggle hidden content">', "<summary>")
+    context["body"] = body.replace("</h1>", f"</h1>\n{bar}", 1)
 
 
 def _note_formulas(
@@ -115,9 +120,8 @@ def _finish(app: Any, exception: Exception | None) -> None:
         if "_static" in path.parts or "_sources" in path.parts:
             continue
         page = path.read_text(encoding="utf-8")
-        marked = mark_chinese(page)
-        if marked != page:
-            path.write_text(marked, encoding="utf-8")
+        name = path.relative_to(app.outdir).with_suffix("").as_posix()
+        path.write_text(mark_chinese(mend(page, name)), encoding="utf-8")
 
 
 def setup(app: Any) -> dict[str, Any]:

@@ -8,11 +8,11 @@
   var count = form.querySelector(".kexian-count");
   var words = rows.map(function (row) { return row.textContent.toLowerCase(); });
 
+  var fields = ["chapter", "kind", "verdict", "words"];
+
   function fromAddress() {
     var given = new URLSearchParams(window.location.search);
-    ["chapter", "kind", "verdict", "words"].forEach(function (name) {
-      if (given.has(name)) form.elements[name].value = given.get(name);
-    });
+    fields.forEach(function (name) { form.elements[name].value = given.get(name) || ""; });
   }
 
   function apply() {
@@ -30,8 +30,22 @@
     count.textContent = shown + " of " + rows.length + " claims shown";
   }
 
-  form.addEventListener("input", apply);
-  form.addEventListener("reset", function () { window.setTimeout(apply, 0); });
+  // The filter is in the address, so that it can be shared and survives back and reload.
+  function note() {
+    var kept = new URLSearchParams();
+    fields.forEach(function (name) {
+      if (form.elements[name].value) kept.set(name, form.elements[name].value);
+    });
+    var query = kept.toString();
+    window.history.replaceState(null, "", (query ? "?" + query : window.location.pathname) + window.location.hash);
+  }
+
+  function change() { apply(); note(); }
+
+  form.addEventListener("input", change);
+  form.addEventListener("reset", function () { window.setTimeout(change, 0); });
+  // The browser puts back what was typed after this script has run.
+  window.addEventListener("pageshow", function () { fromAddress(); apply(); });
   form.addEventListener("submit", function (event) { event.preventDefault(); });
   form.hidden = false;
   fromAddress();

@@ -282,3 +282,153 @@ def test_the_keyboard_sees_where_it_is(browser, address):
         assert focused[3]
         page.keyboard.press("Enter")
         assert page.url.endswith("#main-content")
+
+
+# -- the theme's own buttons ----------------------------------------------------------------------
+
+
+def opened(page, name):
+    return page.evaluate(f"document.querySelector('#pst-{name}-sidebar-modal').open")
+
+
+@pytest.mark.parametrize("width", [375, 800])
+@pytest.mark.parametrize("how", ["click", "touch", "keyboard"])
+def test_the_menu_and_the_contents_open_on_narrow_screens(width, how, browser, small_address):
+    def press(button):
+        if how == "keyboard":
+            button.focus()
+            page.keyboard.press("Enter")
+        else:
+            button.tap() if how == "touch" else button.click()
+
+    with visit(browser, f"{small_address}/{PAGE}.html", width=width, has_touch=True) as (
+        page,
+        problems,
+    ):
+        for name, words in (("primary", "Gallery"), ("secondary", "Where the article errs")):
+            (button,) = page.locator(f".{name}-toggle:visible").all()
+            press(button)
+            page.wait_for_function(f"document.querySelector('#pst-{name}-sidebar-modal').open")
+            link = page.locator(f"#pst-{name}-sidebar-modal a", has_text=words)
+            assert link.first.is_visible()
+            page.keyboard.press("Escape")
+            assert not opened(page, name)
+        press(button)
+        link.first.click()
+        page.wait_for_function("!document.querySelector('#pst-secondary-sidebar-modal').open")
+        assert page.evaluate("window.scrollY") > 100
+        press(page.locator(".primary-toggle:visible").first)
+        page.locator("#pst-primary-sidebar-modal a", has_text="Gallery").first.click()
+        page.wait_for_url("**/gallery.html")
+        assert problems == []
+
+
+def test_the_menu_goes_and_comes_on_a_desktop(browser, small_address):
+    with visit(browser, f"{small_address}/{PAGE}.html") as (page, _):
+        sidebar = page.locator(".bd-sidebar-primary")
+        assert sidebar.is_visible()
+        page.locator(".primary-toggle:visible").click()
+        page.wait_for_function(
+            "getComputedStyle(document.querySelector('.bd-sidebar-primary')).visibility =="
+            " 'hidden' || document.querySelector('.bd-sidebar-primary').offsetWidth == 0 ||"
+            " document.querySelector('.bd-sidebar-primary').getBoundingClientRect().right <= 0"
+        )
+        page.locator(".primary-toggle:visible").click()
+        sidebar.wait_for(state="visible")
+
+
+def test_every_summary_has_a_name_and_every_icon_is_there(browser, small_address):
+    with visit(browser, f"{small_address}/{PAGE}.html") as (page, _):
+        nameless = page.evaluate(
+            "[...document.querySelectorAll('summary')].filter("
+            "s => !s.textContent.trim() && !s.getAttribute('aria-label')).length"
+        )
+        assert nameless == 0
+        icons = page.evaluate(
+            "[...document.querySelectorAll('.bd-header-article [class*=fa-]')].map("
+            "i => getComputedStyle(i, '::before').content)"
+        )
+        assert icons
+        assert all(content not in ("none", "normal", '""') for content in icons)
+
+
+# -- the first paint ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_the_readers_colours_are_there_before_anything_is_painted(scheme, browser, small_address):
+    context = browser.new_context(color_scheme=scheme)
+    context.add_init_script(
+        "window.seen = []; new MutationObserver(() => { if (document.body) "
+        "seen.push(document.documentElement.dataset.theme); })"
+        ".observe(document, {childList: true, subtree: true, attributes: true});"
+    )
+    page = context.new_page()
+    page.goto(f"{small_address}/{PAGE}.html")
+    page.wait_for_load_state()
+    assert set(page.evaluate("seen")) == {scheme}
+    context.close()
+
+
+def requested(browser, address):
+    page = browser.new_page()
+    names = []
+    page.on("request", lambda request: names.append(request.url.split("?")[0].split("/")[-1]))
+    page.goto(address)
+    page.wait_for_load_state()
+    page.close()
+    return set(names)
+
+
+def test_a_page_asks_for_what_it_uses(browser, small_address):
+    front = requested(browser, f"{small_address}/index.html")
+    chapter = requested(browser, f"{small_address}/{PAGE}.html")
+    searching = requested(browser, f"{small_address}/search.html")
+    search_scripts = {"searchtools.js", "language_data.js", "searchindex.js"}
+    assert "tex-chtml.js" in chapter
+    assert "tex-chtml.js" not in front
+    assert search_scripts <= searching
+    assert not search_scripts & (front | chapter)
+    assert "fontawesome.js" not in front | chapter | searching
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+def test_formulas_in_a_line_are_no_scroll_boxes(width, browser, small_address):
+    with visit(browser, f"{small_address}/{PAGE}.html", width=width) as (page, _):
+        boxes = page.evaluate(
+            "[...document.querySelectorAll('span.math')].filter(s => !s.matches('.kexian-wide') &&"
+            " (s.scrollWidth > s.clientWidth + 1 && getComputedStyle(s).overflowX != 'visible'"
+            " || s.tabIndex >= 0)).map(s => s.textContent)"
+        )
+        assert boxes == []
+
+
+# -- from a hit to its place, from a filter to its address ----------------------------------------
+
+
+def test_a_hit_is_marked_on_its_page(browser, small_address):
+    with visit(browser, f"{small_address}/search.html?q=rotary") as (page, _):
+        page.locator("#search-results ul.search a", has_text="Rotary").first.click()
+        page.wait_for_url("**/rope-2d.html**")
+        page.wait_for_selector("span.highlighted")
+
+
+def test_the_filter_of_the_ledger_is_in_the_address(browser, small_address):
+    with visit(browser, f"{small_address}/ledger.html") as (page, problems):
+        page.select_option("select[name=verdict]", "holds")
+        page.fill("input[name=words]", "e")
+        shown = rows(page)
+        assert 0 < shown < len(CLAIMS)
+        assert page.url.endswith("ledger.html?verdict=holds&words=e")
+        page.reload()
+        assert rows(page) == shown
+        page.locator(".kexian-ledger tbody tr:visible a").first.click()
+        page.wait_for_url("**/rope-2d.html#**")
+        page.go_back()
+        page.wait_for_url("**/ledger.html?**")
+        assert page.input_value("select[name=verdict]") == "holds"
+        assert rows(page) == shown
+        page.click(".kexian-filter button")
+        page.wait_for_timeout(50)
+        assert page.url.endswith("ledger.html")
+        assert problems == []

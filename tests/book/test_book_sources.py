@@ -225,12 +225,14 @@ def test_a_folded_cell_is_called_what_its_first_line_says():
         "jupyter": {"source_hidden": True},
         "cellView": "form",
     }
-    notebook = nbformat.v4.new_notebook(cells=[cell, nbformat.v4.new_code_cell("plot()")])
-    first, second = books.with_named_folds(notebook)["cells"]
-    assert first["source"] == "plot()"
-    assert first["metadata"]["mystnb"]["code_prompt_show"].format(type="x") == "Draw {one} figure"
-    assert "mystnb" not in second["metadata"]
-    assert cell.source == source
+    others = [nbformat.v4.new_code_cell(text) for text in ("plot()", "exp.finish()")]
+    notebook = nbformat.v4.new_notebook(cells=[cell, *others])
+    first, second, last = books.with_named_folds(notebook)["cells"]
+    prompt = first["metadata"]["mystnb"]["code_prompt_show"].format(type="x")
+    assert prompt == "Code · Draw {one} figure"
+    assert second["metadata"] == {}
+    assert last["metadata"]["tags"] == ["remove-input"]
+    assert "mystnb" not in cell.metadata
     cell.source = "plot()"  # opened again
     cells.fold(cell)
     assert cell.metadata == {"tags": ["x"]}

@@ -117,15 +117,23 @@ def stage(root: Path, target: Path, source: str = "stored") -> pages.Book:
     return book
 
 
+_FRAME = ("exp.headline()", "exp.finish()")  # what they show says it all
+
+
 def with_named_folds(notebook: Any) -> Any:
-    """A copy whose folded cells show their titles on the page, in the place of the first line."""
+    """A copy whose folded cells show their titles on the page, the frame only its outputs."""
     notebook = copy.deepcopy(notebook)
     for cell in notebook["cells"]:
-        title = cells.fold_title(cell["source"]) if cell["cell_type"] == "code" else None
+        if cell["cell_type"] != "code":
+            continue
+        tags, title = cell["metadata"].get("tags", []), cells.fold_title(cell["source"])
+        if cells.COLAB_TAG in tags:
+            title = "Install the helpers (on Colab)"
         if title is not None:
-            words = title.replace("{", "{{").replace("}", "}}")  # a format string there
+            words = "Code · " + title.replace("{", "{{").replace("}", "}}")  # a format string
             cell["metadata"]["mystnb"] = {"code_prompt_show": words, "code_prompt_hide": words}
-            cell["source"] = cell["source"].partition("\n")[2]
+        if cell["source"].strip() in _FRAME:
+            cell["metadata"]["tags"] = [*tags, "remove-input"]
     return notebook
 
 
