@@ -115,7 +115,7 @@ def dropout_ridge_solution(
 
     Solves :math:`(X^\top X+\frac r{1-r}S)\,w=X^\top y`, where S is the part of :math:`X^\top X`
     whose two columns share a bit (its diagonal if nothing is shared). Of several minimisers the
-    shortest is returned, and the limit of a large rate is none: :math:`w\to0`.
+    shortest is returned. As the rate tends to 1, the weights tend to 0.
 
     Args:
         x: inputs, shape ``(samples, features)``.

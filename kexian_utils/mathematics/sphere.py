@@ -179,12 +179,19 @@ def effective_dimension(x: np.ndarray, center: bool = False) -> float:
     :math:`n_{\rm eff}=1/\operatorname{tr}S^2`, equation (18). It is estimated from pairs of
     *different* rows: a row paired with itself has cosine 1 and would add about 1/count.
 
+    Of the distribution it lies between 1 and the dimension. The estimate need not: of few rows, or
+    of rows chosen to be orthogonal, it may come out larger, even infinite. And subtracting the
+    mean of few rows turns them away from each other, by cosines of about -1/(count - 1), so that
+    with `center` the estimate stays below (count - 1)²: take many more rows than the square root
+    of the effective dimension.
+
     Args:
         x: vectors as rows, shape ``(count, dim)``, at least two, none of them zero.
         center: subtract the mean of the rows first.
 
     Returns:
-        The effective dimension, at least 1; infinite if all pairs of rows are orthogonal.
+        The effective dimension, at least 1; infinite if all pairs of rows are orthogonal. It may
+        exceed ``dim``.
 
     Raises:
         ValueError: `x` is not a matrix of at least two rows, or holds a row that is zero (after
@@ -192,6 +199,9 @@ def effective_dimension(x: np.ndarray, center: bool = False) -> float:
 
     Examples:
         >>> effective_dimension(np.random.default_rng(0).normal(size=(2000, 10))) > 9.5
+        True
+        >>> few = np.random.default_rng(0).normal(size=(10, 1000))  # too few rows for `center`
+        >>> effective_dimension(few, center=True) < 100
         True
     """
     x = np.asarray(x, dtype=float)
