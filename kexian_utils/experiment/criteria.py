@@ -7,7 +7,7 @@ satisfies one.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,13 @@ class Criterion:
         """Whether every one of `values` (any shape, not empty) is finite and accepted."""
         return bool(np.all(np.isfinite(values))) and all(
             self.accepts(float(v)) for v in values.flat
+        )
+
+    def failed(self) -> Criterion:
+        """The criterion that exactly those finite values meet which do not meet this one."""
+        accepts = self.accepts
+        return Criterion(
+            f"must fail: {self.text}", lambda value: not accepts(value), boolean=self.boolean
         )
 
 
@@ -200,3 +207,31 @@ def measurements(
             )
         return [Measurement.of(k, v, criterion[k], digits) for k, v in measured.items()]
     return [Measurement.of("value", measured, criterion, digits)]
+
+
+def rival_measurements(
+    parts: Sequence[Measurement], rivals: Mapping[str, Mapping[str, Any]], digits: int
+) -> list[Measurement]:
+    """What trivial rivals score, each with the criterion that it must fail.
+
+    Args:
+        parts: the measured quantities of the claim.
+        rivals: for the name of a quantity the scores of its rivals, by their names.
+        digits: significant digits that are shown.
+
+    Raises:
+        ValueError: a quantity that the claim does not measure, or one without a rival.
+    """
+    by_name = {part.name: part for part in parts}
+    if unknown := [name for name in rivals if name not in by_name]:
+        raise ValueError(
+            f"rivals name {', '.join(map(repr, unknown))}, which the claim does not measure; its "
+            f"quantities are {', '.join(map(repr, by_name))}"
+        )
+    if empty := [name for name, scores in rivals.items() if not scores]:
+        raise ValueError(f"no rival is given for {', '.join(map(repr, empty))}")
+    return [
+        Measurement.of(f"{name}, {rival}", score, by_name[name].criterion.failed(), digits)
+        for name, scores in rivals.items()
+        for rival, score in scores.items()
+    ]

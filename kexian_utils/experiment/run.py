@@ -27,7 +27,7 @@ from kexian_utils.experiment.claims import (
     claims_markdown,
     equations,
 )
-from kexian_utils.experiment.criteria import Criterion, measurements
+from kexian_utils.experiment.criteria import Criterion, measurements, rival_measurements
 
 
 class ClaimMissed(AssertionError):
@@ -166,6 +166,7 @@ class Experiment:
         note: str = "",
         needs: str | None = None,
         digits: int = 3,
+        rivals: Mapping[str, Mapping[str, Any]] | Callable[[], Mapping] | None = None,
     ) -> None:
         """Decide one claim by a measured value.
 
@@ -185,10 +186,16 @@ class Experiment:
             needs: the smallest profile that decides it. Default: "smoke" for theorems,
                 approximations and errata, "default" for the rest.
             digits: significant digits that are stable enough to be shown.
+            rivals: for the name of a measured quantity ("value" if there is only one) what trivial
+                rivals score in it, such as ``{"accuracy": {"always the first class": 0.5}}``; a
+                number or one per seed, or a function like `measured`. They are shown beside, and
+                each must fail the criterion: what it meets, too, decides nothing.
 
         Raises:
-            ClaimMissed: the criterion is not met. The record is left in the output first.
-            ValueError: unknown claim, kind, verdict or profile; a claim decided in two places.
+            ClaimMissed: the criterion is not met, or a rival meets it. The record is left in the
+                output first.
+            ValueError: unknown claim, kind, verdict or profile; a claim decided in two places; a
+                rival in a quantity that is not measured.
         """
         self._validate(claim, sentence, kind)
         if verdict not in ("holds", "refuted", "not shown"):
@@ -202,7 +209,10 @@ class Experiment:
             )
             return
         value = measured() if callable(measured) else measured
-        parts = measurements(value, criterion, digits)
+        parts = list(measurements(value, criterion, digits))
+        if rivals is not None:
+            scores = rivals() if callable(rivals) else rivals
+            parts += rival_measurements(parts, scores, digits)
         missed = any(not part.met for part in parts)
         record = replace(
             record,

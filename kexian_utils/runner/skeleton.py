@@ -12,13 +12,13 @@ import nbformat
 from kexian_utils.catalogue import Article
 from kexian_utils.errors import KexianError
 from kexian_utils.runner.execution.budgets import DEFAULTS
-from kexian_utils.runner.execution.cells import COLAB_TAG
+from kexian_utils.runner.execution.cells import COLAB_TAG, fold
 from kexian_utils.runner.execution.files import read_notebook, write_notebook, write_text
 
 PARAMETERS = """\
 profile = "default"
 seed = 0
-material = "real"  # profile "full" only; "generated" rehearses it without a GPU or a download"""
+material = "real"  # for profile "full"; "generated" rehearses it on small data"""
 PROFILE_TABLE = """\
 sizes = exp.sizes(
     {
@@ -233,7 +233,7 @@ def refresh_contributing(root: Path) -> bool:
 
 
 def refresh_notebook(root: Path, path: Path) -> bool:
-    """Rewrite the generated places of a notebook: its reference list and its Colab cell.
+    """Rewrite the generated places of a notebook: references, the Colab cell, what is folded.
 
     Returns:
         Whether anything changed.
@@ -246,7 +246,9 @@ def refresh_notebook(root: Path, path: Path) -> bool:
     for cell in notebook.cells:
         if COLAB_TAG in cell.metadata.get("tags", ()):
             cell.source = source
-        elif cell.cell_type == "markdown":
+        elif cell.cell_type == "code":
+            fold(cell)
+        else:
             cell.source = _REFERENCES.sub(
                 lambda match: (
                     f"<!-- references: {match['keys']} -->\n"

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 
+import nbformat
 import pytest
 from conftest import ROOT, copy_project
 from standin import CLAIMS, PAGE, notebook, write_standin
@@ -15,7 +16,7 @@ from kexian_utils import catalogue
 from kexian_utils.errors import KexianError
 from kexian_utils.experiment.records import outputs
 from kexian_utils.mime import RUN_MIME
-from kexian_utils.runner.execution import budgets
+from kexian_utils.runner.execution import budgets, cells
 from kexian_utils.runner.execution.cache import finished_run
 from kexian_utils.runner.execution.files import Run, read_notebook
 from kexian_utils.runner.pages import book as books
@@ -189,8 +190,6 @@ def test_a_warning_fails_the_build_and_the_old_book_stays(tmp_path):
 
 
 def test_a_notebook_without_outputs_stays_to_come(tmp_path):
-    import nbformat
-
     root = copy_project(tmp_path / "project")
     path = write_standin(root)
     skeleton = nbformat.read(path, 4)
@@ -202,8 +201,6 @@ def test_a_notebook_without_outputs_stays_to_come(tmp_path):
 
 
 def test_the_executed_copies_are_shown_where_they_are_asked_for(tmp_path, monkeypatch):
-    import nbformat
-
     root = copy_project(tmp_path / "project")
     copy = tmp_path / "copy.ipynb"
     fresh = nbformat.read(write_standin(root), 4)
@@ -217,6 +214,26 @@ def test_the_executed_copies_are_shown_where_they_are_asked_for(tmp_path, monkey
         staged = nbformat.read(tmp_path / source / f"{PAGE}.ipynb", 4)
         assert "Rotary" in staged.cells[0].source, "prose is always the present one"
         assert (staged.cells[place].outputs[0].get("text") == "fresh") == shown
+
+
+def test_a_folded_cell_is_called_what_its_first_line_says():
+    source = "# @title Draw {one} figure\nplot()"
+    cell = nbformat.v4.new_code_cell(source, metadata={"tags": ["x"]})
+    cells.fold(cell)
+    assert cell.metadata == {
+        "tags": ["x", "hide-input"],
+        "jupyter": {"source_hidden": True},
+        "cellView": "form",
+    }
+    notebook = nbformat.v4.new_notebook(cells=[cell, nbformat.v4.new_code_cell("plot()")])
+    first, second = books.with_named_folds(notebook)["cells"]
+    assert first["source"] == "plot()"
+    assert first["metadata"]["mystnb"]["code_prompt_show"].format(type="x") == "Draw {one} figure"
+    assert "mystnb" not in second["metadata"]
+    assert cell.source == source
+    cell.source = "plot()"  # opened again
+    cells.fold(cell)
+    assert cell.metadata == {"tags": ["x"]}
 
 
 def test_the_source_is_named_or_refused():

@@ -167,7 +167,7 @@ CELLS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
         "fill",
         "code",
         (),
-        'exp.headline(f"**The bound is attained to {100 * (1 - ratio):.3f} %.**")',
+        'exp.headline(f"**Measured here:** attained to {100 * (1 - ratio):.3f} %.")',
     ),
     (
         "end",

@@ -11,6 +11,7 @@ from project_notebooks import ARTICLES, ROOT
 from kexian_utils import catalogue
 from kexian_utils.runner.checks import hygiene
 from kexian_utils.runner.checks.hygiene import check_notebook
+from kexian_utils.runner.execution import cells
 
 
 @pytest.mark.parametrize("article", ARTICLES)
@@ -116,6 +117,27 @@ def picture_twice(notebook):
     cell.outputs.append(cell.outputs[0])
 
 
+def folded(name, title):
+    def plant(notebook):
+        cell = fixtures.cell(notebook, name)
+        cell.source = title + cell.source
+        cells.fold(cell)
+
+    return plant
+
+
+def code(lines, copies=1):
+    """More code, in open cells after the last."""
+
+    def plant(notebook):
+        for number in range(copies):
+            cell = nbformat.v4.new_code_cell("\n".join(["x = 1"] * lines), id=f"more-{number}")
+            cell.execution_count = fixtures.cell(notebook, "finish").execution_count + 1 + number
+            notebook.cells.append(cell)
+
+    return plant
+
+
 def record(name, mime, **entries):
     def plant(notebook):
         for entry in fixtures.cell(notebook, name).outputs:
@@ -125,6 +147,7 @@ def record(name, mime, **entries):
     return plant
 
 
+HEADLINE = "application/vnd.kexian.headline+json"
 CLAIM, RUN = "application/vnd.kexian.claim+json", "application/vnd.kexian.run+json"
 HOME = "/home" + "/someone"  # invented; put together, so that no search takes it for a real one
 FAULTS = {
@@ -154,6 +177,22 @@ FAULTS = {
     "no end": (lambda nb: fixtures.cell(nb, "finish").outputs.pop(), "has the phases start"),
     "too large": (printed("x" * 2_000_001), "the notebook has 2.1 MB"),
     "long cell": (append_text("\n".join(["x = 1"] * 45), "bound"), "lines of code, more than"),
+    "folded by hand": (
+        metadata("bound", tags=["hide-input"]),
+        "fold something else than its first",
+    ),
+    "title without the metadata": (
+        edit("bound", source="# @title The bound\nbound = 1"),
+        "fold something else than its first line says; run `kexian refresh 1`",
+    ),
+    "parameters folded": (folded("parameters", "# @title Sizes\n"), "parameters are folded away"),
+    "wide line in an open cell": (
+        append_text("x = " + "1 + " * 22 + "1", "measure"),
+        "(measure): a line of 93 characters in an open cell",
+    ),
+    "all code open": (code(151), "lines of code stand open, more than 45%"),
+    "long open cells": (code(25, copies=6), "open cells have 25 lines (95th percentile)"),
+    "few words": (code(151), "words of prose for each open line of code, less than 6"),
     "no parameters": (metadata("parameters", tags=[]), "no cells tagged `parameters`"),
     "no seed": (replace("parameters", "seed = 0", "sead = 0"), "lacks seed"),
     "seed": (replace("parameters", "seed = 0", "seed = 1"), "sets seed = 1; commit it with 0"),
@@ -161,6 +200,18 @@ FAULTS = {
     "unknown claim": (record("quote", CLAIM, claim="C9"), "C9 is not in the descriptor"),
     "claim twice": (record("quote", CLAIM, claim="C2"), "C2 is decided 2 times"),
     "missed claim": (record("tight", CLAIM, verdict="missed"), "C2 is stored as missed"),
+    "constant criterion": (
+        replace("tight", "    ratio,", "    np.exp(0.0),"),
+        "C2: what is measured is a constant",
+    ),
+    "best of several": (
+        replace(
+            "tight",
+            "    ratio,\n    experiment.between(0.99, 1.0)",
+            "    np.max(a),\n    experiment.at_least(0.99)",
+        ),
+        "C2: what is measured is decided by the best of several",
+    ),
     "no alt": (alt(" "), "alternative text is missing"),
     "short alt": (alt("a plot"), "alternative text is too short"),
     "alt twice": (picture_twice, "the same alternative text as in cell"),
@@ -175,9 +226,18 @@ FAULTS = {
         "no measured headline",
     ),
     "place-holder": (
-        record("headline", "application/vnd.kexian.headline+json", text=None),
+        record("headline", HEADLINE, text=None),
         "still the place-holder",
     ),
+    "headline of another form": (
+        record("headline", HEADLINE, text="The bound holds."),
+        "the headline begins with “The bound holds.”",
+    ),
+    "headline with a symbol": (
+        record("headline", HEADLINE, text=r"**Measured here:** $\rho_1=3$ of `max_norm`, by FGM"),
+        r"uses $\rho$, FGM, `max_norm`, which nothing above it explains",
+    ),
+    "other logarithm": (append_text(r"So $a=\ln b$."), "the book writes log and □"),
     "role": (append_text("See {cite}`hardy1934`."), "{cite}` shows raw"),
     "equation role": (append_text("See {eq}`one`."), "{eq}` shows raw"),
     "directive": (append_text(":::{note}\nText\n:::"), ":::{note} shows raw"),
@@ -295,6 +355,23 @@ def test_every_rule_is_broken_by_a_fault(chapter, tmp_path, monkeypatch):
                 red.add(rule.__name__)
         monkeypatch.undo()
     assert red == {rule.__name__ for rule in hygiene.RULES}
+
+
+def test_much_code_is_clean_where_it_is_folded_and_explained(chapter, tmp_path):
+    code(40, copies=5)(chapter)
+    for number in range(5):
+        folded(f"more-{number}", f"# @title Draw figure {number}\n")(chapter)
+    fixtures.cell(chapter, "derivation").source += "\n\n" + "word " * 250
+    assert problems(chapter, tmp_path) == []
+    folded("more-0", "#")(chapter)
+    assert any("95th percentile" in p for p in problems(chapter, tmp_path / "open"))
+
+
+def test_a_headline_may_use_what_stands_above_it(chapter, tmp_path):
+    fixtures.cell(chapter, "title").source += "\n\nBy FGM, `max_norm` gives $\\rho_t$."
+    words = r"**Measured here:** $\rho\le 10^{-3}\times 2$ of `max_norm`, by FGM, on 5 %."
+    record("headline", HEADLINE, text=words)(chapter)
+    assert problems(chapter, tmp_path) == []
 
 
 def test_agreed_exemptions_are_clean(chapter, tmp_path):

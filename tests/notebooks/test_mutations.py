@@ -92,6 +92,29 @@ def test_a_red_baseline_is_reported_and_nothing_else_run(tmp_path):
     assert "the unchanged chapter missed another claim: C1" in str(result)
 
 
+UNSTEADY = {
+    "rebound": ("result", "a = a + 1\nfloat(a.sum())"),
+    "consumed": ("result", "int(rng.integers(10**9))"),
+    "grown": ("result", "grown.append(1)\nlen(grown)"),
+}
+
+
+@pytest.mark.parametrize("name", UNSTEADY)
+def test_a_cell_that_cannot_be_run_again_is_named(tmp_path, name):
+    notebook = fixtures.build()
+    cell, source = UNSTEADY[name]
+    fixtures.cell(notebook, "measure").source += "\ngrown = []"
+    fixtures.cell(notebook, cell).source = source
+    path = fixtures.make_root(tmp_path, notebook, mistake("C1", "0.5 * (a**2", "0.25 * (a**2"))
+    result, planted = run_mutations(path, timeout=120)
+    assert planted.ok
+    assert not result.ok
+    assert "says something else when a cell is run again: cell result" in str(result)
+    fixtures.cell(notebook, cell).metadata["tags"] = ["nbval-ignore-output"]
+    nbformat.write(notebook, path)
+    assert all(r.ok for r in run_mutations(path, timeout=120))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

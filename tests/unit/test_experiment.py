@@ -155,6 +155,30 @@ def test_the_verdict_is_what_meeting_the_criterion_means(exp):
         check(exp, 3.0, verdict="refuted", claim="C3")
 
 
+def test_rivals_are_shown_and_must_fail(exp, shell):
+    rivals = {"share": {"uniform circle": [0.37, 0.41]}, "right": {"always": False}}
+    measured, criteria = (
+        {"share": 0.56, "right": True},
+        {"share": experiment.at_least(0.5), "right": experiment.is_true()},
+    )
+    (record,) = captured(
+        mime.CLAIM_MIME, lambda: check(exp, measured, criteria, rivals=lambda: rivals)
+    )
+    assert record["verdict"] == "holds"
+    assert [part["name"] for part in record["measured"]][2:] == [
+        "share, uniform circle",
+        "right, always",
+    ]
+    assert record["measured"][2]["criterion"] == "must fail: at least 0.5"
+    for score in ([0.37, 0.5], float("nan")):
+        with pytest.raises(experiment.ClaimMissed, match="share, uniform circle"):
+            check(exp, measured, criteria, rivals={"share": {"uniform circle": score}})
+    check(exp, 1.0, rivals={"value": {"constant": 5.0}})
+    for wrong in ({"shares": {"circle": 0.1}}, {"share": {}}):
+        with pytest.raises(ValueError, match="rival"):
+            check(exp, measured, criteria, rivals=wrong)
+
+
 @pytest.mark.parametrize("verdict", ["quoted", "not run", "missed", "true"])
 def test_a_check_cannot_claim_other_verdicts(exp, verdict):
     with pytest.raises(ValueError, match="verdict must be"):

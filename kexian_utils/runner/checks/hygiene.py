@@ -6,6 +6,7 @@ remedy, for every rule that it breaks.
 
 from __future__ import annotations
 
+import copy
 import re
 import sys
 import unicodedata
@@ -22,6 +23,7 @@ from kexian_utils.errors import KexianError
 from kexian_utils.experiment.claims import MISSED
 from kexian_utils.experiment.records import outputs
 from kexian_utils.mime import CLAIM_MIME, FIGURE_MIME, HEADLINE_MIME, RUN_MIME
+from kexian_utils.runner.checks import criteria
 from kexian_utils.runner.checks.compare import EXEMPT_TAGS, TOLERANCE_TAG, cell_tolerance
 from kexian_utils.runner.execution import cells
 from kexian_utils.runner.execution.files import COMMITTED, declared_parameters, read_notebook
@@ -29,7 +31,13 @@ from kexian_utils.runner.pages.references import references_markdown
 
 MAX_BYTES = 2_000_000
 MAX_LINES = 45
+COLUMN = 86  # characters of code that a chapter's column holds in a window of 1,280 px
+OPEN_SHARE = 0.45  # of the code lines at most; the rest is folded
+OPEN_LINES = 20  # of an open cell, at the 95th percentile
+WORDS = 6  # of prose at least for each open line of code
+SMALL = 150  # lines of code; what has less need not fold
 MIN_ALT = 20
+HEADLINE_OPENING = "**Measured here:**"
 RERUN = "run `kexian accept {id}` to store a clean run"
 
 _MACHINE_PATH = re.compile(
@@ -58,6 +66,7 @@ _PHRASE = re.compile(
     r"|left (?:to|for) the reader|left as an exercise)\b",
     re.IGNORECASE,
 )
+_VOICE = re.compile(r"\\ln(?![A-Za-z])|\bln\b|∎|\\blacksquare")
 _REFERENCES = re.compile(
     r"<!-- references:(?P<keys>[^>]*?)-->\n(?P<body>.*?)<!-- /references -->", re.DOTALL
 )
@@ -244,6 +253,59 @@ def _lengths(subject: _Subject) -> Iterator[str]:
             )
 
 
+def _folds(subject: _Subject) -> Iterator[str]:
+    """A code cell is folded, in the book, JupyterLab and Colab, if it begins with
+    `# @title WORDS`; `kexian refresh` writes the metadata for it.
+    """
+    for index, cell in subject.cells("code"):
+        tags = cell.metadata.get("tags", ())
+        fitting = {"source": cell.source, "metadata": copy.deepcopy(cell.metadata)}
+        cells.fold(fitting)
+        if fitting["metadata"] != cell.metadata:
+            yield (
+                f"{subject.where(index)}: its metadata fold something else than its first line "
+                f"says; run `kexian refresh {subject.article.id}`."
+            )
+        elif "parameters" in tags and cells.FOLDED_TAG in tags:
+            yield f"{subject.where(index)}: the parameters are folded away; let them stand open."
+
+
+def _open_code(subject: _Subject) -> Iterator[str]:
+    """Of more than 150 lines of code at most 45 % stand open, in cells of at most 20 lines (95th
+    percentile), with 6 words of prose or more each; no open line has more than 86 characters.
+    """
+    code = [(k, c) for k, c in subject.cells("code") if cells.is_code(c)]
+    standing = [(k, c) for k, c in code if cells.fold_title(c.source) is None]
+    for index, cell in standing:
+        if longest := max((len(line) for line in cell.source.splitlines()), default=0):
+            if longest > COLUMN:
+                yield (
+                    f"{subject.where(index)}: a line of {longest} characters in an open cell; the "
+                    f"column holds {COLUMN}. Break it, or fold the cell."
+                )
+    total = sum(cells.lines(c) for _, c in code)
+    if total <= SMALL:
+        return
+    lengths = sorted(cells.lines(c) for _, c in standing)
+    shown, long = sum(lengths), lengths[int(0.95 * len(lengths))]
+    words = sum(len(_prose(c.source).split()) for _, c in subject.cells("markdown"))
+    fold = "fold what is machinery for the reader (a first line `# @title WORDS`)"
+    if shown > OPEN_SHARE * total:
+        yield f"{shown} of {total} lines of code stand open, more than {OPEN_SHARE:.0%}; {fold}."
+    if long > OPEN_LINES:
+        yield f"open cells have {long} lines (95th percentile), more than {OPEN_LINES}; {fold}."
+    if words < WORDS * shown:
+        yield (
+            f"{words / shown:.1f} words of prose for each open line of code, less than {WORDS}; "
+            f"{fold}, or explain more."
+        )
+
+
+def _prose(text: str) -> str:
+    """What a reader reads: neither code nor displays, a formula in a line as one word."""
+    return _INLINE.sub(" x ", _DISPLAY.sub(" ", _ENVIRONMENT.sub(" ", _without_code(text))))
+
+
 def _parameters(subject: _Subject) -> Iterator[str]:
     """One cell tagged `parameters` sets `profile = "default"` and `seed = 0`, as literals."""
     try:
@@ -358,6 +420,14 @@ def _claims(subject: _Subject) -> Iterator[str]:
             )
 
 
+def _criteria(subject: _Subject) -> Iterator[str]:
+    """No criterion of a claim rests on constants, and no empirical one on the best of several."""
+    try:
+        yield from criteria.problems(list(cells.code(subject.notebook)))
+    except SyntaxError as error:
+        yield f"a code cell is not Python ({error.msg}); correct it."
+
+
 def _figures(subject: _Subject) -> Iterator[str]:
     """Each picture has an alternative text of its own, 20 characters or more; one is the headline
     picture.
@@ -398,12 +468,47 @@ def _figures(subject: _Subject) -> Iterator[str]:
 
 
 def _headline(subject: _Subject) -> Iterator[str]:
-    """`exp.headline()` reserves the place of the measured sentence, and the run fills it."""
-    texts = [record.get("text") for _, record in outputs(subject.notebook, HEADLINE_MIME)]
-    if not texts:
+    """`exp.headline()` reserves the place of the measured sentence, and the run fills it. It begins
+    with "**Measured here:**" and reads without the chapter: each symbol, name in code and
+    abbreviation stands on the page above it.
+    """
+    found = [(k, record.get("text")) for k, record in outputs(subject.notebook, HEADLINE_MIME)]
+    if not found:
         yield "no measured headline; call exp.headline() after the set-up cell and fill it later."
-    elif not any(texts):
+        return
+    place, texts = found[0][0], [text for _, text in found if text]
+    if not texts:
         yield f"the stored headline is still the place-holder; {subject.rerun}."
+        return
+    above = "\n".join(c.source for k, c in subject.cells("markdown") if k < place)
+    for text in texts:
+        if not text.startswith(HEADLINE_OPENING):
+            yield f"the headline begins with “{text[:24]}”; write {HEADLINE_OPENING} there."
+        if unknown := sorted(_names(text) - _names(above)):
+            yield (
+                f"the headline uses {', '.join(unknown)}, which nothing above it explains; say it "
+                "in words, or introduce it in the first cell."
+            )
+
+
+_COMMANDS = frozenset(
+    "times cdot pm mp approx sim le leq ge geq ne neq infty frac tfrac dfrac sqrt log exp max min "
+    "sum mathrm mathbf text operatorname left right big Big quad qquad ldots dots cdots circ to in "
+    "mathcal mathbb vert Vert lVert rVert lvert rvert prime partial".split()
+)
+
+
+def _names(text: str) -> set[str]:
+    """The symbols of formulas, names in code and abbreviations of a text."""
+    found = {f"`{span[1]}`" for span in re.finditer(r"`([^`\n]+)`", text)}
+    plain = _CODE_SPAN.sub(" ", text)
+    for formula in _INLINE.findall(plain) + _DISPLAY.findall(plain):
+        formula = re.sub(r"\\(?:text|mathrm|operatorname)\*?\{[^}]*\}", " ", formula)
+        commands = set(re.findall(r"\\([A-Za-z]+)", formula)) - _COMMANDS
+        letters = set(re.findall(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", " ", formula)))
+        found |= {f"${name}$" for name in letters} | {f"$\\{name}$" for name in commands}
+    words = _INLINE.sub(" ", _DISPLAY.sub(" ", plain))
+    return found | set(re.findall(r"\b[A-Z]{2,}\b", words))
 
 
 # -- prose ------------------------------------------------------------------------------------
@@ -543,6 +648,13 @@ def _phrases(subject: _Subject) -> Iterator[str]:
             yield f"{subject.where(index)}: “{match.group()}”; show it instead."
 
 
+def _voice(subject: _Subject) -> Iterator[str]:
+    r"""One author: log, not ln; a proof ends with □, not with ∎."""
+    for index, text in subject.prose():
+        if match := _VOICE.search(_without_code(text)):
+            yield f"{subject.where(index)}: “{match.group()}”; the book writes log and □."
+
+
 def _references(subject: _Subject) -> Iterator[str]:
     """A section References holds what `kexian refresh` makes from `book/references.bib`."""
     text = "\n\n".join(cell.source for _, cell in subject.cells("markdown"))
@@ -575,11 +687,14 @@ RULES = (
     _setting,
     _size,
     _lengths,
+    _folds,
+    _open_code,
     _parameters,
     _colab,
     _full_size,
     _exemptions,
     _claims,
+    _criteria,
     _figures,
     _headline,
     _roles,
@@ -587,6 +702,7 @@ RULES = (
     _solutions,
     _byline,
     _phrases,
+    _voice,
     _references,
 )
 

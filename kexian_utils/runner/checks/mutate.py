@@ -12,6 +12,9 @@ run from the top in the ``smoke`` profile until a claim is missed. All runs of a
 process, so that the framework is imported once; each has a namespace of its own, and
 ``experiment.start`` sets the seeds anew. A mistake counts as caught only if the claim that it
 names is the one that is missed.
+
+The unchanged chapter runs first, each cell twice in a row: any cell can be run again, so the second
+time it must say what it said the first.
 """
 
 from __future__ import annotations
@@ -34,13 +37,15 @@ from nbformat import NotebookNode
 from kexian_utils.catalogue import Mistake, parse_article
 from kexian_utils.errors import ENVIRONMENT, FOUND, USAGE, KexianError
 from kexian_utils.experiment.claims import MISSED
-from kexian_utils.mime import CLAIM_MIME
+from kexian_utils.mime import CLAIM_MIME, RUN_MIME
+from kexian_utils.runner.checks.compare import EXEMPT_TAGS
 from kexian_utils.runner.execution.files import declared_parameters, read_notebook
 
 CAUGHT = "caught"
 GREEN = "stayed green"
 OTHER_CLAIM = "missed another claim"
 EXCEPTION = "raised another exception"
+UNSTEADY = "says something else when a cell is run again"
 BASELINE = "baseline"
 
 
@@ -53,7 +58,8 @@ class MutationOutcome:
         find: the fragment that was replaced.
         replace: what stood in its place.
         outcome: "caught", "stayed green", "missed another claim" or "raised another exception".
-            The unchanged chapter has to stay green.
+            The unchanged chapter has to stay green, and not to say "something else when a cell is
+            run again".
         detail: the exception's message, or nothing.
         seconds: wall time of the run.
     """
@@ -131,8 +137,7 @@ def run_mutations(
         seed: seed of the runs.
         backend: Keras backend of the runs.
         timeout: seconds for all runs together.
-        baseline: whether to run the unchanged chapter first. Leave it out only where something
-            else shows that the chapter is green with this profile, seed and backend.
+        baseline: whether to run the unchanged chapter first, each cell twice.
 
     Returns:
         The outcome of the unchanged chapter (if it was run), then one for each mistake, in the
@@ -203,51 +208,118 @@ def run_until_missed(shell, cells: Sequence[str]) -> tuple[str | None, BaseExcep
     """
     from IPython.utils.capture import capture_output
 
-    shell.reset(new_session=True)
-    if "keras" in sys.modules:
-        sys.modules["keras"].utils.clear_session()
-    gc.collect()
+    _begin(shell)
     for source in cells:
         with capture_output() as captured:
             result = shell.run_cell(source, store_history=False)
         error = result.error_before_exec or result.error_in_exec
         if error is not None:
-            for output in captured.outputs:
-                record = (getattr(output, "data", None) or {}).get(CLAIM_MIME)
-                if record and record["verdict"] == MISSED:
-                    return record["claim"], error
-            return None, error
+            return _missed(captured), error
     return None, None
 
 
+def _begin(shell) -> None:
+    shell.reset(new_session=True)
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.clear_session()
+    gc.collect()
+
+
+def _missed(captured) -> str | None:
+    """The claim that a cell missed."""
+    for output in captured.outputs:
+        record = (getattr(output, "data", None) or {}).get(CLAIM_MIME)
+        if record and record["verdict"] == MISSED:
+            return record["claim"]
+    return None
+
+
+def run_twice(shell, cells: Sequence[str], names: Sequence[str]) -> tuple[str, str]:
+    """Run each cell twice in a row in a fresh namespace.
+
+    Args:
+        shell: an IPython InteractiveShell.
+        cells: sources of the code cells.
+        names: their ids; "" for a cell that may say something else each time, such as a speed.
+
+    Returns:
+        The outcome and, unless it is that all stayed green, what is wrong.
+    """
+    from IPython.utils.capture import capture_output
+
+    _begin(shell)
+    for name, source in zip(names, cells, strict=True):
+        said = []
+        for _ in range(2):
+            with capture_output() as captured:
+                result = shell.run_cell(source, store_history=False)
+            if error := result.error_before_exec or result.error_in_exec:
+                claim, again = _missed(captured), f"cell {name}" + (", run again" if said else "")
+                words = f"{type(error).__name__}: {error}"
+                return OTHER_CLAIM if claim else EXCEPTION, f"{claim or words} ({again})".replace(
+                    "\n", " "
+                )
+            said.append(_said(captured))
+        if name and said[0] != said[1]:
+            return UNSTEADY, f"cell {name}; do not rebind or change what an earlier cell made"
+    return GREEN, ""
+
+
+def _said(captured) -> tuple:
+    """What a cell says, but for the records of the run, which hold times."""
+    rich = [
+        data
+        for output in captured.outputs
+        if RUN_MIME not in (data := getattr(output, "data", None) or {})
+    ]
+    return captured.stdout, captured.stderr, rich
+
+
 def outcomes(
-    cells: Sequence[str], mistakes: Sequence[Mistake], *, baseline: bool = True
+    cells: Sequence[str],
+    names: Sequence[str],
+    mistakes: Sequence[Mistake],
+    *,
+    baseline: bool = True,
 ) -> Iterator[MutationOutcome]:
-    """Run the unchanged cells, then each mistake, and say what became of each."""
+    """Run the unchanged cells, each twice, then each mistake, and say what became of each.
+
+    Args:
+        cells, names: as :func:`run_twice` takes them.
+        mistakes: what is planted, one at a time.
+        baseline: whether to run the unchanged cells.
+    """
     shell = _make_shell()
-    plans = [(Mistake(BASELINE, "", ""), list(cells))] if baseline else []
-    for mistake in mistakes:
-        changed = [source.replace(mistake.find, mistake.replace) for source in cells]
-        plans.append((mistake, changed))
-    for mistake, plan in plans:
+    if baseline:
         started = time.perf_counter()
-        claim, error = run_until_missed(shell, plan)
-        detail = ""
-        if error is None:
-            verdict = GREEN
-        elif claim == mistake.claim:
-            verdict = CAUGHT
-        elif claim:
-            verdict, detail = OTHER_CLAIM, str(error)
-        else:
-            verdict, detail = EXCEPTION, f"{type(error).__name__}: {error}"
-        detail = detail.split("\n")[0]
-        seconds = round(time.perf_counter() - started, 2)
-        yield MutationOutcome(
-            mistake.claim, mistake.find, mistake.replace, verdict, detail, seconds
-        )
-        if mistake.claim == BASELINE and error is not None:
+        found = MutationOutcome(BASELINE, "", "", *run_twice(shell, cells, names), _since(started))
+        yield found
+        if found.outcome not in (GREEN, UNSTEADY):
             return  # nothing can be learnt from the others
+    for mistake in mistakes:
+        started = time.perf_counter()
+        changed = [source.replace(mistake.find, mistake.replace) for source in cells]
+        yield MutationOutcome(
+            mistake.claim,
+            mistake.find,
+            mistake.replace,
+            *_end(mistake, *run_until_missed(shell, changed)),
+            _since(started),
+        )
+
+
+def _end(mistake: Mistake, claim: str | None, error: BaseException | None) -> tuple[str, str]:
+    """How a run with a mistake ended, and what there is to say of it."""
+    if error is None:
+        return GREEN, ""
+    if claim == mistake.claim:
+        return CAUGHT, ""
+    words = str(error) if claim else f"{type(error).__name__}: {error}"
+    return OTHER_CLAIM if claim else EXCEPTION, words.split("\n")[0]
+
+
+def _since(started: float) -> float:
+    return round(time.perf_counter() - started, 2)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -266,6 +338,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         notebook = read_notebook(options.notebook)
         cells = sources(notebook, options.profile, options.seed, options.notebook.name)
+        names = [
+            "" if EXEMPT_TAGS & set(cell.metadata.get("tags", ())) else cell.id
+            for cell in notebook.cells
+            if cell.cell_type == "code"
+        ]
         mistakes = [
             mistake
             for mistake in read_mistakes(options.notebook)
@@ -277,7 +354,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.chdir(options.notebook.resolve().parent)
     good = True
     with contextlib.suppress(BrokenPipeError):
-        for outcome in outcomes(cells, mistakes, baseline=not options.no_baseline):
+        for outcome in outcomes(cells, names, mistakes, baseline=not options.no_baseline):
             good &= outcome.ok
             text = json.dumps(asdict(outcome)) if options.json else _line(outcome)
             print(text, flush=True)

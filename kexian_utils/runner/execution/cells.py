@@ -106,3 +106,34 @@ def _digest(source: str) -> str:
     magic = re.search(r"^\s*[%!]|;\s*(?:#.*)?\Z", source, re.MULTILINE)
     text = source if magic else ast.dump(bare(ast.parse(source)))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+FOLDED_TAG = "hide-input"
+_TITLE = re.compile(r"# @title ([^\n]*\S)[ \t]*(?:\n|\Z)")
+
+
+def fold_title(source: str) -> str | None:
+    """What a folded cell is called: its first line is ``# @title WORDS``. None if it is open."""
+    match = _TITLE.match(source)
+    return match[1] if match else None
+
+
+def fold(cell: dict[str, Any]) -> None:
+    """Write into a code cell's metadata whether it is folded, as its first line says.
+
+    The book, JupyterLab and Colab each look for words of their own.
+    """
+    metadata, title = cell["metadata"], fold_title("".join(cell["source"]))
+    tags = [tag for tag in metadata.get("tags", ()) if tag != FOLDED_TAG]
+    tags += [FOLDED_TAG] if title else []
+    lab = {k: v for k, v in metadata.get("jupyter", {}).items() if k != "source_hidden"}
+    lab |= {"source_hidden": True} if title else {}
+    colab = {"cellView": "form"} if title else {}
+    for key in ("tags", "jupyter", "cellView"):
+        metadata.pop(key, None)
+    metadata.update({k: v for k, v in (("tags", tags), ("jupyter", lab)) if v} | colab)
+
+
+def lines(cell: dict[str, Any]) -> int:
+    """Lines of a code cell that are not blank."""
+    return sum(1 for line in "".join(cell["source"]).splitlines() if line.strip())

@@ -6,6 +6,7 @@ the executed copies in the build folder.
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import os
 import re
@@ -22,6 +23,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 from kexian_utils import catalogue as catalogues
 from kexian_utils.catalogue import Article, Catalogue
 from kexian_utils.errors import ENVIRONMENT, FOUND, KexianError, from_os_error
+from kexian_utils.runner.execution import cells
 from kexian_utils.runner.execution.cache import finished_run
 from kexian_utils.runner.execution.files import Run, build_folder, read_notebook, with_outputs_of
 from kexian_utils.runner.pages import library
@@ -109,10 +111,22 @@ def stage(root: Path, target: Path, source: str = "stored") -> pages.Book:
         if chapter.article.id in helpers:
             cell = nbformat.v4.new_markdown_cell(helpers[chapter.article.id], id="helpers-used")
             notebook = nbformat.from_dict({**notebook, "cells": [*notebook.cells, cell]})
-        nbformat.write(notebook, path)
+        nbformat.write(with_named_folds(notebook), path)
     _write_settings(root, target)
     _write_contents(root, target, book)
     return book
+
+
+def with_named_folds(notebook: Any) -> Any:
+    """A copy whose folded cells show their titles on the page, in the place of the first line."""
+    notebook = copy.deepcopy(notebook)
+    for cell in notebook["cells"]:
+        title = cells.fold_title(cell["source"]) if cell["cell_type"] == "code" else None
+        if title is not None:
+            words = title.replace("{", "{{").replace("}", "}}")  # a format string there
+            cell["metadata"]["mystnb"] = {"code_prompt_show": words, "code_prompt_hide": words}
+            cell["source"] = cell["source"].partition("\n")[2]
+    return notebook
 
 
 def _write_library(root: Path, target: Path, book: pages.Book) -> dict[str, str]:
