@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kexian_utils.datasets.factqa import SPLITS, make_factqa, statistics
+from kexian_utils.datasets.factqa import SPLITS, factqa_by_hand, make_factqa, statistics
 from kexian_utils.experiment.backend import fix_threads
 from kexian_utils.experiment.records import processor, versions
 from kexian_utils.language.text import bootstrap_interval
@@ -24,90 +24,6 @@ CELLS = SPLITS[1:]
 QUESTIONS = 6000
 CONFIG = ReaderConfig(width=32, dropout=0.3, word_dropout=0.2)
 TRAINING = Training(epochs=3)
-
-# Written by hand: question, passages, answer.
-PLAIN = [
-    (
-        "法国的首都是哪里？",
-        [
-            "法国首都巴黎位于塞纳河畔。",
-            "柏林是德国的首都，人口三百多万。",
-            "里昂是法国第三大城市。",
-        ],
-        "巴黎",
-    ),
-    (
-        "《红楼梦》的作者是谁？",
-        [
-            "清代作家曹雪芹用十年时间写成《红楼梦》。",
-            "《西游记》相传为吴承恩所写。",
-            "红楼梦共有一百二十回。",
-        ],
-        "曹雪芹",
-    ),
-    (
-        "谁写了《平凡的世界》？",
-        [
-            "路遥的长篇小说《平凡的世界》获茅盾文学奖。",
-            "《白鹿原》是陈忠实的作品。",
-            "平凡的世界讲述陕北农村的变化。",
-        ],
-        "路遥",
-    ),
-    (
-        "牛顿是哪一年出生的？",
-        [
-            "牛顿1643年生于英格兰，是物理学家。",
-            "莱布尼茨1646年生于莱比锡。",
-            "牛顿提出了万有引力定律。",
-        ],
-        "1643",
-    ),
-    (
-        "日本的货币是什么？",
-        ["在日本购物，一般用日元付款。", "韩国的货币叫韩元。", "日本是岛国。"],
-        "日元",
-    ),
-    (
-        "长江流入哪个海？",
-        ["长江全长六千多公里，在上海注入东海。", "黄河流入渤海。", "长江流经重庆、武汉。"],
-        "东海",
-    ),
-    (
-        "贵州省的省会是哪里？",
-        ["贵阳，贵州省省会，气候凉爽。", "昆明是云南的省会。", "遵义在贵州北部。"],
-        "贵阳",
-    ),
-    (
-        "铁元素的符号是什么？",
-        ["铁元素，化学符号Fe，是常见金属。", "铜的符号是Cu。", "铁很重要。"],
-        "Fe",
-    ),
-    (
-        "明朝的建立者是谁？",
-        ["1368年，朱元璋在南京称帝，建立明朝。", "清朝由满族建立。", "明朝历时二百七十六年。"],
-        "朱元璋",
-    ),
-    (
-        "唐朝是谁建立的？",
-        ["李渊于618年建立唐朝。", "隋朝的开国皇帝是杨坚。", "唐朝诗歌繁荣。"],
-        "李渊",
-    ),
-    (
-        "澳大利亚的首都是哪座城市？",
-        [
-            "很多人以为悉尼是澳大利亚首都，其实首都是堪培拉。",
-            "墨尔本是澳大利亚的大城市。",
-            "惠灵顿是新西兰首都。",
-        ],
-        "堪培拉",
-    ),
-    (
-        "氧元素的原子序数是多少？",
-        ["氧元素的原子序数为8。", "碳元素排在第6位。", "氧气无色无味。"],
-        "8",
-    ),
-]
 
 
 def main() -> None:
@@ -131,10 +47,10 @@ def main() -> None:
     for version in (2, 1):
         systems[list(systems)[-1]] = one_by_one(TypeList(version).answer)
         tables[version] = {name: measured(version, answers) for name, answers in systems.items()}
-    plain = reader.answer_many([(question, passages) for question, passages, _ in PLAIN])
-    found = [reading.answer for reading in plain]
-    right = sum(a == answer for a, (_, _, answer) in zip(found, PLAIN, strict=True))
-    card = model_card(made, losses, seconds, tables, (right, found.count("")))
+    by_hand = factqa_by_hand()
+    found = [r.answer for r in reader.answer_many([(q.question, texts(q)) for q in by_hand])]
+    right = sum(a == q.answer for a, q in zip(found, by_hand, strict=True))
+    card = model_card(made, losses, seconds, tables, (right, found.count(""), len(by_hand)))
     (TARGET / "README.md").write_text(card, encoding="utf-8")
     print(card)
 
@@ -206,7 +122,7 @@ Mean of accuracy and F1 of characters over 1,000 questions of seed 0 per cell, w
 
 ## Limits
 
-It knows {len(numbers.relations)} kinds of questions ({", ".join(numbers.relations)}), passages of at most 48 characters, and sentences made from templates. **It is a demonstration.** Of {len(PLAIN)} questions of these kinds with sentences written by hand (in `tools/train_bundled_reader.py`) it answered {plain[0]}, kept silent on {plain[1]} and was wrong on {len(PLAIN) - sum(plain)}. For text of your own, train a reader on such text: `kexian train-reader`. It does not know facts: it reads them off the passages, also wrong ones. Its answers hardly change if its global score is left out; the chapter of article 6906 measures what that score knows.
+It knows {len(numbers.relations)} kinds of questions ({", ".join(numbers.relations)}), passages of at most 48 characters, and sentences made from templates. **It is a demonstration.** Of {plain[2]} questions of these kinds with sentences written by hand (`factqa_by_hand`) it answered {plain[0]}, kept silent on {plain[1]} and was wrong on {plain[2] - plain[0] - plain[1]}. For text of your own, train a reader on such text: `kexian train-reader`. It does not know facts: it reads them off the passages, also wrong ones. Its answers hardly change if its global score is left out; the chapter of article 6906 measures what that score knows.
 """  # noqa: E501
 
 

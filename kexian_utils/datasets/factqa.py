@@ -4,7 +4,8 @@ Tables of true facts (a relation, an entity, an answer) are put into templates. 
 comes with five short passages (材料); one to three of them state the answer, the others are about
 the same entity, mention it, or speak of something else. Entities and templates are split, which
 gives four test cells: the first letter says whether the *entity* occurs in training questions (S,
-seen) or not (N, new), the second says the same of the *templates*.
+seen) or not (N, new), the second says the same of the *templates*. Each cell also comes with
+questions whose passages hold no answer, so that a reader can be asked when to keep silent.
 
 The tables lie in ``kexian_utils/data/factqa`` and are described there. Version 1 is frozen.
 The recipe follows the task of WebQA (P. Li et al., 2016, arXiv:1607.06275) as it is met in
@@ -36,6 +37,7 @@ __all__ = [
     "FactQATemplate",
     "answer_spans",
     "export_jsonl",
+    "factqa_by_hand",
     "factqa_facts",
     "factqa_templates",
     "label_spans",
@@ -219,6 +221,20 @@ def factqa_templates(version: int = 1) -> tuple[FactQATemplate, ...]:
     return tuple(FactQATemplate(*row) for row in _rows(f"v{version}-templates.tsv", _TEMPLATES))
 
 
+def factqa_by_hand() -> list[FactQAQuestion]:
+    """Twelve questions of version 1's kinds whose passages were written by a person.
+
+    Each has three passages, the first of which holds the answer, in sentences that come from no
+    template. Far too few for a score; enough to see that templates do not teach a language.
+
+    Examples:
+        >>> question = factqa_by_hand()[0]
+        >>> question.question, [passage.answerable for passage in question.passages]
+        ('法国的首都是哪里？', [True, False, False])
+    """
+    return read_jsonl(Path(str(resources.files("kexian_utils"))) / "data/factqa/by-hand.jsonl")
+
+
 # Drawing
 
 
@@ -258,8 +274,8 @@ class _Draw:
 class _Maker:
     """Draws the questions of one cell."""
 
-    def __init__(self, version: int, split: str, draw: _Draw):
-        self.recipe, self.draw = _RECIPES[version], draw
+    def __init__(self, version: int, split: str, draw: _Draw, answerable: bool):
+        self.recipe, self.draw, self.answerable = _RECIPES[version], draw, answerable
         group = "new" if split.startswith("N") else "seen"
         part = "test" if split in ("SN", "NN") else "train"
         self.by_relation: dict[str, list[Fact]] = defaultdict(list)
@@ -277,7 +293,7 @@ class _Maker:
     def question(self, name: str) -> FactQAQuestion:
         fact = self.draw.one(self.by_relation[self.draw.one(self.relations)])
         template = self.draw.one(self.templates[fact.relation, "question"])
-        positives = 1 + self.draw.number(self.recipe.positives)
+        positives = 1 + self.draw.number(self.recipe.positives) if self.answerable else 0
         self.rivals = self.draw.several(
             (f for f in self.by_relation[fact.relation] if f.answer != fact.answer),
             self.recipe.rivals,
@@ -362,7 +378,11 @@ def _join(sentences: Sequence[str]) -> str:
 
 
 def make_factqa(
-    version: int = 1, questions: int = 1000, seed: int = 0, split: str = "train"
+    version: int = 1,
+    questions: int = 1000,
+    seed: int = 0,
+    split: str = "train",
+    answerable: bool = True,
 ) -> list[FactQAQuestion]:
     """Questions of the benchmark; the same ones for the same arguments on every machine.
 
@@ -381,6 +401,8 @@ def make_factqa(
         seed: of this draw, at least 0.
         split: ``"train"``, or the test cell: ``"SS"``, ``"NS"`` (new entities), ``"SN"`` (new
             templates) or ``"NN"`` (both new).
+        answerable: False for questions none of whose passages states the answer; all five are
+            then like those that do not state it elsewhere. `answer` still says what is true.
 
     Returns:
         The questions, each with five different passages of at most 48 characters.
@@ -394,15 +416,21 @@ def make_factqa(
         ('哪座城市是韩国的首都？', '首尔')
         >>> [passage.text for passage in question.passages if passage.answerable]
         ['如果发现有错误请及时指出。锑元素用Sb来表示。首尔一直是韩国首都，']
+        >>> (question,) = make_factqa(questions=1, split="NN", answerable=False)
+        >>> [passage.answerable for passage in question.passages]
+        [False, False, False, False, False]
     """
     _check_version(version)
     _checks.whole("questions", questions, 1)
     _checks.whole("seed", seed, 0)
     if not isinstance(split, str) or split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
-    rng = np.random.Generator(np.random.PCG64([version, int(seed), SPLITS.index(split)]))
-    maker = _Maker(version, split, _Draw(rng))
-    prefix = f"factqa-v{version}-{split}-{seed}"
+    if not isinstance(answerable, bool):
+        raise ValueError(f"answerable must be True or False, got {answerable!r}")
+    entropy = [version, int(seed), SPLITS.index(split)] + [1] * (not answerable)
+    rng = np.random.Generator(np.random.PCG64(entropy))
+    maker = _Maker(version, split, _Draw(rng), answerable)
+    prefix = f"factqa-v{version}-{split}-{seed}" + "-none" * (not answerable)
     return [maker.question(f"{prefix}-{number:05d}") for number in range(questions)]
 
 

@@ -272,6 +272,21 @@ class Experiment:
                 "(write \\vert in formulas)"
             )
 
+    def recorded(self, claim: str) -> dict[str, Any]:
+        """What the recorded study of this chapter measured for a claim.
+
+        Args:
+            claim: id from the catalogue.
+
+        Returns:
+            Name of each measured quantity to its value, a list where there is one value per seed;
+            empty if no study is recorded or it did not decide the claim.
+        """
+        for record in (self._study or {"claims": ()})["claims"]:
+            if record["claim"] == claim:
+                return {part["name"]: part["value"] for part in record["measured"]}
+        return {}
+
     def _from_study(self, claim: str) -> StudyVerdict | None:
         study = self._study or {"claims": ()}
         for record in study["claims"]:

@@ -278,6 +278,8 @@ def test_the_study_is_shown_as_dated_where_a_claim_is_not_run(exp, shell, tmp_pa
     (record,) = captured(mime.CLAIM_MIME, lambda: check(exp, None, kind="empirical", needs="study"))
     assert record["verdict"] == "not run"
     assert record["study"]["verdict"] == "holds"
+    assert exp.recorded("C1") == {"loss": 0.1, "gain": 3.0}
+    assert exp.recorded("C2") == {}
     table = claims.claims_markdown([claims.ClaimRecord.from_json(record)])
     assert "study of 2026-11-21" in table
     for each in (part, other):  # a line of its own, with what was required

@@ -185,6 +185,29 @@ def test_questions_are_the_same_for_the_same_arguments():
     assert len(texts) == 20
 
 
+@pytest.mark.parametrize(("version", "split"), EVERYWHERE)
+def test_questions_without_an_answer_are_drawn_like_the_others(version, split):
+    idle = make_factqa(version, 200, 0, split, answerable=False)
+    group = "new" if split.startswith("N") else "seen"
+    entities = {f.entity for f in factqa.factqa_facts(version) if f.group == group}
+    for question in idle:
+        assert question.entity in entities
+        assert len({p.text for p in question.passages}) == 5
+        assert not any(p.answerable or p.kind == "fact" for p in question.passages)
+        assert not any(a in p.text for a in question.accepted for p in question.passages)
+    assert idle[:20] == make_factqa(version, 20, 0, split, answerable=False)
+    assert not {q.id for q in idle} & {q.id for q in generated(version, split)}
+
+
+def test_questions_by_hand_hold_their_answer_in_the_first_passage_alone():
+    by_hand = factqa.factqa_by_hand()
+    assert len(by_hand) == 12
+    for question in by_hand:
+        assert question.entity in question.question
+        assert [p.answerable for p in question.passages] == [True, False, False]
+        assert [question.answer in p.text for p in question.passages] == [True, False, False]
+
+
 FROZEN = {
     "train": "5206b8e857f740d3816983c5ed354134d7b457bfbd5102b2f5596a41661b7fb8",
     "SS": "38e5271a1d53022d22d7c84b62d38c6d337abc05e733b1a196edf42cf255fa6d",
@@ -487,6 +510,7 @@ def test_a_malformed_line_is_named(line, message, tmp_path):
         ({"seed": None}, "seed must be a whole number of at least 0, got None"),
         ({"split": "test"}, "split must be one of train, SS, NS, SN, NN, got 'test'"),
         ({"split": 1}, "split must be one of train, SS, NS, SN, NN, got 1"),
+        ({"answerable": 0}, "answerable must be True or False, got 0"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, message):
