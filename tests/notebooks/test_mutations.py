@@ -10,18 +10,15 @@ from kexian_utils.errors import KexianError
 from kexian_utils.runner.checks import audit
 from kexian_utils.runner.checks.mutate import read_mistakes, run_mutations
 
-# Claims that have no planted mistake, for want of one and not for a reason. Only ever fewer.
-NOT_YET, NOT_YET_PLANTED = "not planted yet", 36
-
 
 @pytest.mark.parametrize("article", ARTICLES)
 def test_every_decided_claim_has_a_planted_mistake_or_a_reason(article):
     assert audit.planting_problems(ROOT, article) == []
 
 
-def test_fewer_and_fewer_claims_wait_for_their_planted_mistake():
-    waiting = [reason for a in CHAPTERS for reason in a.unplanted.values() if reason == NOT_YET]
-    assert len(waiting) == NOT_YET_PLANTED, "fewer: write the number down; more: plant a mistake"
+def test_no_claim_merely_waits_for_its_planted_mistake():
+    waiting = [c for a in CHAPTERS for c, reason in a.unplanted.items() if "not planted" in reason]
+    assert not waiting, "plant a mistake, or say why none can be planted"
 
 
 def test_what_is_not_planted_is_named(chapter_root):
