@@ -162,7 +162,7 @@ def change_study_size(node, act):
     found = (
         isinstance(node, ast.Assign)
         and getattr(node.targets[0], "id", "") in ("study", "thorough", "common")
-        and isinstance(node.value, (ast.Call, ast.Dict))
+        and (isinstance(node.value, ast.Dict) or ast.unparse(node.value).startswith("dict("))
     )
     if found and act:
         numbers = [n for n in ast.walk(node.value) if isinstance(n, ast.Constant)]
@@ -223,3 +223,17 @@ def undefined(program):
 def test_undefined_names_are_found():
     assert "Undefined name `lost`" in undefined("print(lost)")
     assert not undefined("kept = 1\nprint(kept)")
+
+
+def test_a_loop_reads_what_it_adds_to_and_not_its_own_variable():
+    program = (
+        "rows = [1, 2]\nname = draw()\nother = draw()\ntotal = 0\n"
+        "for name in rows:\n    for other in rows:\n        total += name * other\n"
+        "exp.check('C1', total, limit, needs='study')"
+    )
+    behind = [ast.unparse(tree) for tree in statements_behind(ast.parse(program).body)]
+    assert "total = 0" in behind
+    assert not {"name = draw()", "other = draw()"} & set(behind)
+    before = program.replace("for name in rows", "print(name)\nfor name in [name]")
+    behind = [ast.unparse(tree) for tree in statements_behind(ast.parse(before).body)]
+    assert "name = draw()" in behind

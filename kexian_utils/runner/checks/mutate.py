@@ -249,7 +249,7 @@ def run_twice(shell, cells: Sequence[str], names: Sequence[str]) -> tuple[str, s
 
     _begin(shell)
     for name, source in zip(names, cells, strict=True):
-        said = []
+        said: list[tuple] = []
         for _ in range(2):
             with capture_output() as captured:
                 result = shell.run_cell(source, store_history=False)

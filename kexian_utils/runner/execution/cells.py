@@ -125,13 +125,16 @@ def fold(cell: dict[str, Any]) -> None:
     """
     metadata, title = cell["metadata"], fold_title("".join(cell["source"]))
     tags = [tag for tag in metadata.get("tags", ()) if tag != FOLDED_TAG]
-    tags += [FOLDED_TAG] if title else []
     lab = {k: v for k, v in metadata.get("jupyter", {}).items() if k != "source_hidden"}
-    lab |= {"source_hidden": True} if title else {}
-    colab = {"cellView": "form"} if title else {}
-    for key in ("tags", "jupyter", "cellView"):
-        metadata.pop(key, None)
-    metadata.update({k: v for k, v in (("tags", tags), ("jupyter", lab)) if v} | colab)
+    if title:
+        tags.append(FOLDED_TAG)
+        lab["source_hidden"] = True
+    wanted = {"tags": tags, "jupyter": lab, "cellView": "form" if title else None}
+    for key, value in wanted.items():  # in place, so that nothing moves
+        if value:
+            metadata[key] = value
+        else:
+            metadata.pop(key, None)
 
 
 def lines(cell: dict[str, Any]) -> int:

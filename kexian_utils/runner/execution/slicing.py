@@ -96,6 +96,23 @@ def _changed(tree: ast.stmt, generators: set[str]) -> Iterator[str | None]:
                 yield _root(node.value.func)
 
 
+def _free(tree: ast.AST, bound: frozenset[str] = frozenset()) -> Iterator[str]:
+    """Names that a statement reads outside of loops that set them themselves; not in functions."""
+    if isinstance(tree, ast.Name):
+        if isinstance(tree.ctx, ast.Load) and tree.id not in bound:
+            yield tree.id
+    elif isinstance(tree, ast.For):
+        yield from _free(tree.iter, bound)
+        within = bound | {n.id for n in ast.walk(tree.target) if isinstance(n, ast.Name)}
+        for part in [tree.target, *tree.body]:
+            yield from _free(part, within)
+        for part in tree.orelse:
+            yield from _free(part, bound)
+    elif not isinstance(tree, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)):
+        for part in ast.iter_child_nodes(tree):
+            yield from _free(part, bound)
+
+
 def _single_imports(tree: ast.stmt) -> list[ast.stmt]:
     """A statement; an import as one statement a name."""
     if isinstance(tree, ast.Import):
@@ -116,8 +133,12 @@ def _read(trees: Iterable[ast.stmt]) -> list[_Statement]:
                 (statement.reads_later if later else statement.reads).add(name)
             if symbol.is_assigned() or symbol.is_imported():
                 (statement.changes if later else statement.assigns).add(name)
-        if isinstance(tree, ast.AugAssign):
-            statement.reads.add(_root(tree.target) or "")
+        if isinstance(tree, ast.For):  # its own variables are new in each round
+            loops = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} & statement.assigns
+            statement.reads -= loops - set(_free(tree))
+        for node in ast.walk(tree):  # also inside of a loop
+            if isinstance(node, ast.AugAssign) and _root(node.target) in statement.assigns:
+                statement.reads.add(_root(node.target) or "")
         starts = isinstance(tree, ast.Assign) and isinstance(tree.value, ast.Call)
         if isinstance(tree, (ast.Import, ast.ImportFrom)):
             constant |= statement.assigns
