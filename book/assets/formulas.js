@@ -24,7 +24,7 @@
       const formula = box.querySelector('mjx-container');
       const column = box.closest('p, li, dd, td, th, summary, figcaption, h1, h2, h3');
       if (!formula || !column) continue;
-      const room = column.getBoundingClientRect().right - column.getBoundingClientRect().left;
+      const room = column.getBoundingClientRect().width;
       const wide = formula.getBoundingClientRect().width > room + 1;
       box.classList.toggle('kexian-wide', wide);
       if (wide) box.tabIndex = 0;

@@ -155,7 +155,7 @@ class Measurement:
         if self.criterion.noise and self.met:
             return self.criterion.text
         if self.criterion.boolean:
-            return "true" if self.met else "false"
+            return "true" if np.all(self.values == 1.0) else "false"
         shown = [format_number(v, self.digits) for v in self.values.flat]
         if self.scalar or len(shown) == 1:
             return shown[0]

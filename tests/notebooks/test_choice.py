@@ -147,10 +147,10 @@ def test_what_is_late_is_named_in_the_report(everything_touched, monkeypatch):
 
 def test_costs_are_those_of_the_budget_and_the_mistakes():
     article = replace(FOUR[0], budget={"smoke": 8, "default": 9}, mistakes=())
-    assert cost_of_checks(article) == 16
+    assert cost_of_checks(article) == 32
     mistakes = (catalogue.Mistake("C1", "a", "b"),) * 6
-    assert cost_of_checks(replace(article, mistakes=mistakes)) == 40
-    assert cost_of_checks(replace(article, budget={})) == 40  # without a budget: the largest
+    assert cost_of_checks(replace(article, mistakes=mistakes)) == 56
+    assert cost_of_checks(replace(article, budget={})) == 80  # without a budget: the largest
 
 
 @pytest.mark.parametrize("number", [1, 2, 12, 24, 35, 36])

@@ -170,6 +170,7 @@ def test_rivals_are_shown_and_must_fail(exp, shell):
         "right, always",
     ]
     assert record["measured"][2]["criterion"] == "must fail: at least 0.5"
+    assert [part["text"] for part in record["measured"][1::2]] == ["true", "false"]
     for score in ([0.37, 0.5], float("nan")):
         with pytest.raises(experiment.ClaimMissed, match="share, uniform circle"):
             check(exp, measured, criteria, rivals={"share": {"uniform circle": score}})

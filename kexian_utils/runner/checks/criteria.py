@@ -109,7 +109,7 @@ def _entries(
         for value in known:
             yield from _entries(value, tree, functions)
         if not known:
-            yield from ((("value", value)) for value in bound[-1:])
+            yield from (("value", value) for value in bound[-1:])
     elif not (isinstance(node, ast.Call) and ast.unparse(node.func).startswith("dict")):
         yield "value", node
 

@@ -277,14 +277,14 @@ def _open_code(subject: _Subject) -> Iterator[str]:
     code = [(k, c) for k, c in subject.cells("code") if cells.is_code(c)]
     standing = [(k, c) for k, c in code if cells.fold_title(c.source) is None]
     for index, cell in standing:
-        if longest := max((len(line) for line in cell.source.splitlines()), default=0):
-            if longest > COLUMN:
-                yield (
-                    f"{subject.where(index)}: a line of {longest} characters in an open cell; the "
-                    f"column holds {COLUMN}. Break it, or fold the cell."
-                )
+        longest = max((len(line) for line in cell.source.splitlines()), default=0)
+        if longest > COLUMN:
+            yield (
+                f"{subject.where(index)}: a line of {longest} characters in an open cell; the "
+                f"column holds {COLUMN}. Break it, or fold the cell."
+            )
     total = sum(cells.lines(c) for _, c in code)
-    if total <= SMALL:
+    if total <= SMALL or not standing:
         return
     lengths = sorted(cells.lines(c) for _, c in standing)
     shown, long = sum(lengths), lengths[int(0.95 * len(lengths))]

@@ -139,7 +139,7 @@ def with_named_folds(notebook: Any) -> Any:
 
 def _write_library(root: Path, target: Path, book: pages.Book) -> dict[str, str]:
     """Write the pages on the library; by article, the list of helpers that its chapter uses."""
-    if not book.library:
+    if not book.with_library:
         return {}
     notebooks = {chapter.article.id: chapter.notebook for chapter in book.chapters}
     written = {chapter.article.id: chapter.page for chapter in book.chapters}

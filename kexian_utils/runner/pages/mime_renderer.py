@@ -73,7 +73,7 @@ def linked_claims(table: str) -> str:
         if not row.startswith("| "):
             rows.append(row)
             continue
-        name, statement, verdict = row[2:-2].split(" | ")
+        name, statement, verdict = row[2:-2].split(" | ", 2)
         claim, _, kind = name.partition("<br>")
         link = f'<a href="#{claim_anchor(claim)}">{claim}</a><br>{kind}'
         rows.append(f"| {link} | {statement} | {verdict.partition('<br>')[0]} |")

@@ -69,13 +69,13 @@ class Book:
         catalogue: all articles.
         chapters: the finished ones, in the catalogue's order.
         pictures: folder below the staged source into which pictures are written.
-        library: whether there are pages on the library.
+        with_library: whether there are pages on the library.
     """
 
     catalogue: Catalogue
     chapters: tuple[Chapter, ...]
     pictures: Path | None = None
-    library: bool = False
+    with_library: bool = False
     _by_id: dict[str, Chapter] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
@@ -228,7 +228,7 @@ def finished(book: Book, _: str) -> str:
 
 def library_link(book: Book, _: str) -> str:
     """A sentence that leads to the pages on the library, where there are any."""
-    if not book.library:
+    if not book.with_library:
         return ""
     return (
         "What the chapters import has pages of its own: [the library](library/index.md), for "
