@@ -18,6 +18,10 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import numpy as np
 from cycler import cycler
+from matplotlib.collections import QuadMesh
+from matplotlib.contour import ContourSet
+from matplotlib.image import AxesImage
+from matplotlib.transforms import Bbox
 
 from kexian_utils.mime import FIGURE_MIME
 
@@ -35,8 +39,26 @@ SEQUENTIAL = "cividis"
 _DATES = {".svg": {"Date": None}, ".png": {"Software": None}, ".pdf": {"CreationDate": None}}
 FIGURE_SUFFIXES = tuple(_DATES)
 
+__all__ = [
+    "DIVERGING",
+    "FIGURE_SUFFIXES",
+    "LINE_STYLES",
+    "PALETTE",
+    "SEQUENTIAL",
+    "array_digest",
+    "band",
+    "cjk_font",
+    "digest",
+    "label_line",
+    "save_figure",
+    "show",
+    "subplots",
+    "use_style",
+]
+
 CSS_DPI = 96
 PIXEL_RATIO = 2
+MARGIN = 3  # CSS pixels round what would else leave the picture
 WIDTH = 600  # CSS pixels: still legible when a phone shrinks it to 343
 
 
@@ -169,6 +191,10 @@ def show(
 ) -> None:
     """Show a figure with its alternative text and caption, and record what was drawn.
 
+    Text that leaves the figure makes the picture larger. The metadata of the picture say where
+    colours stand for numbers (``colours``, boxes in pixels), so that a dark page can be given a
+    dark picture in which these stay.
+
     Args:
         fig: the Matplotlib figure.
         alt: what the picture shows, for readers who cannot see it: at least 20 characters.
@@ -183,8 +209,10 @@ def show(
         raise ValueError(f"alt must describe the picture in at least 20 characters, got {alt!r}")
     if not caption.strip():
         raise ValueError("caption must say what to see in the picture")
-    picture = _png(fig)
-    width = round(fig.get_figwidth() * CSS_DPI)
+    picture, box = _png(fig)
+    metadata = {"alt": alt, "width": round(box.width * CSS_DPI)}
+    if boxes := _coloured(fig, box):
+        metadata["colours"] = boxes
     record = {"schema": 1, "alt": alt, "caption": caption, "headline": headline, **digest(fig)}
     if close:
         import matplotlib.pyplot as plt
@@ -196,26 +224,59 @@ def show(
     if get_ipython() is None:
         return
     data = {"image/png": picture, "text/plain": f"Figure: {alt}", FIGURE_MIME: record}
-    display(data, raw=True, metadata={"image/png": {"alt": alt, "width": width}})
+    display(data, raw=True, metadata={"image/png": metadata})
     display({"text/markdown": caption, "text/plain": caption}, raw=True)
 
 
-def _png(fig: Any) -> str:
+def _png(fig: Any) -> tuple[str, Bbox]:
+    """The picture in base64, and what it shows of the figure's plane, in inches."""
     import base64
 
     buffer = io.BytesIO()
+    options: dict[str, Any] = {
+        "format": "png",
+        "dpi": CSS_DPI * PIXEL_RATIO,
+        "metadata": {"Software": None},
+    }
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*[Gg]lyph .* missing.*")
         try:
-            fig.savefig(
-                buffer, format="png", dpi=CSS_DPI * PIXEL_RATIO, metadata={"Software": None}
-            )
+            fig.savefig(buffer, **options)
         except UserWarning as error:
             raise ValueError(
                 f"a character of the figure has no glyph in the fonts: {error}. "
                 "Call plots.use_style() first, or write it as mathematics."
             ) from error
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
+    box = Bbox.union([fig.bbox_inches, fig.get_tightbbox().padded(MARGIN / CSS_DPI)])
+    if np.any(box.get_points() != fig.bbox_inches.get_points()):
+        buffer = io.BytesIO()
+        fig.savefig(buffer, bbox_inches=box, **options)
+    return base64.b64encode(buffer.getvalue()).decode("ascii"), box
+
+
+def _coloured(fig: Any, box: Bbox) -> list[list[int]]:
+    """The boxes [left, top, right, bottom], in pixels of the picture, of images and meshes.
+
+    A colour bar goes with what it explains.
+    """
+    scale = CSS_DPI * PIXEL_RATIO
+    boxes = []
+    for ax in fig.axes:
+        bar = getattr(ax, "_colorbar", None)
+        if not any(map(_filled, ax.get_children() if bar is None else [bar.mappable])):
+            continue
+        inside = ax.get_window_extent().transformed(fig.dpi_scale_trans.inverted())
+        left, right = inside.x0 - box.x0, inside.x1 - box.x0
+        top, bottom = box.y1 - inside.y1, box.y1 - inside.y0
+        boxes.append([round(edge * scale) for edge in (left, top, right, bottom)])
+    return boxes
+
+
+def _filled(artist: Any) -> bool:
+    """Whether the artist covers its axes with colours that stand for numbers."""
+    return isinstance(artist, AxesImage | QuadMesh) or (
+        isinstance(artist, ContourSet) and artist.filled
+    )
 
 
 # -- the digest ---------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ UNIT = 800
 LIMIT = 300_000
 # A vertex nearer than this (in integer steps) to the line between its neighbours is left out.
 STRAIGHT = 0.8
+COLOURS = 6  # in slider.css
 KINDS = ("contours", "heat", "lines", "text")
 
 
@@ -60,9 +61,9 @@ def show(
                 name, a mapping. Contours: ``"x"`` of shape ``(nx,)``, ``"y"`` of shape ``(ny,)``,
                 ``"z"`` of shape ``(ny, nx)``, optionally its own ``"levels"``, and ``"lines"``.
                 Lines: ``"lines"``, a list of ``{"x", "y", "label", "color", "markers"}`` with
-                ``x`` and ``y`` of one shape ``(n,)``. Heat: ``"z"`` of shape (rows, columns) in
-                [0, 1], 1 the strongest, the first row on top. Text: label -> string, the same
-                labels in every frame.
+                ``x`` and ``y`` of one shape ``(n,)`` and a color from 0 to 5. Heat: ``"z"`` of
+                shape (rows, columns) in [0, 1], 1 the strongest, the first row on top. Text:
+                label -> string, the same labels in every frame.
         alt: what a reader who cannot see the figure should know; required.
         caption: Markdown shown below the figure.
         fallback: a Matplotlib figure, shown in print and where scripts do not run.
@@ -322,7 +323,13 @@ def _draw_panel(
         markers = bool(line.get("markers", False))
         if not markers:
             points = _simplify(points)
-        entry = {"p": _deltas(points), "c": int(line.get("color", index)) % 6}
+        color = line.get("color", index % COLOURS)
+        if color not in range(COLOURS):
+            raise ValueError(
+                f"panel {name!r}, line {index}: color must be one of 0 to {COLOURS - 1}, "
+                f"got {color!r}"
+            )
+        entry = {"p": _deltas(points), "c": int(color)}
         if markers:
             entry["m"] = 1
         if line.get("label"):

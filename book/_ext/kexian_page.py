@@ -34,6 +34,8 @@ _NAMED_ARROW = (
     '<summary aria-label="Show or hide these chapters">'
     '<span class="toctree-toggle" role="presentation">'
 )
+# A browser keeps room by the attributes, not by the style.
+_SIZE = re.compile(r'(<img[^>]*) style="width: (\d+)px; height: (\d+)px;"')
 _VIEWPORT = re.compile(r'\s*<meta name="viewport"[^>]*>')
 _ONE_VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1" />'
 
@@ -55,6 +57,7 @@ def mend(page: str, name: str) -> str:
     if 'class="math' not in page:
         page = _TYPESETTER.sub("", _MATHJAX.sub("", page))
     page = page.replace(_ARROW, _NAMED_ARROW)
+    page = _SIZE.sub(r'\1 width="\2" height="\3"', page)
     page = _VIEWPORT.sub("", page)
     return page.replace(
         '<meta charset="utf-8" />', f'<meta charset="utf-8" />\n    {_ONE_VIEWPORT}', 1

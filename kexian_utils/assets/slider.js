@@ -20,6 +20,8 @@
     return node;
   }
 
+  function languageOf(text) { return /[\u4e00-\u9fff]/.test(text) ? "zh" : "en"; }
+
   // Coordinates are integers 0..unit inside the axes; a polyline is [x0, y0, dx1, dy1, ...].
   function toX(value, unit) { return LEFT + (value / unit) * (WIDTH - LEFT - RIGHT); }
   function toY(value, unit) { return HEIGHT - BOTTOM - (value / unit) * (HEIGHT - TOP - BOTTOM); }
@@ -32,12 +34,6 @@
       parts.push((i ? "L" : "M") + toX(x, unit).toFixed(1) + " " + toY(y, unit).toFixed(1));
     }
     return parts.join("");
-  }
-
-  function lastPoint(deltas, unit) {
-    var x = 0, y = 0;
-    for (var i = 0; i + 1 < deltas.length; i += 2) { x += deltas[i]; y += deltas[i + 1]; }
-    return [toX(x, unit), toY(y, unit)];
   }
 
   function Axes(panel, data, parent, key) {
@@ -53,7 +49,7 @@
     panel.xticks.forEach(function (tick) {
       var x = toX(tick[0], unit), y = HEIGHT - BOTTOM + 12;
       if (heat) {
-        svg("text", { "class": "kx-small", transform: "translate(" + (x + 4) + " " + y + ") rotate(-40)", "text-anchor": "end" }, root).textContent = tick[1];
+        svg("text", { "class": "kx-small", lang: languageOf(tick[1]), transform: "translate(" + (x + 4) + " " + y + ") rotate(-40)", "text-anchor": "end" }, root).textContent = tick[1];
         return;
       }
       svg("line", { "class": "kx-tick", x1: x, x2: x, y1: TOP, y2: HEIGHT - BOTTOM }, root);
@@ -62,22 +58,25 @@
     panel.yticks.forEach(function (tick) {
       var y = toY(tick[0], unit);
       if (!heat) svg("line", { "class": "kx-tick", x1: LEFT, x2: WIDTH - RIGHT, y1: y, y2: y }, root);
-      svg("text", { "class": heat ? "kx-small" : "", x: LEFT - 6, y: y + 4, "text-anchor": "end" }, root).textContent = tick[1];
+      svg("text", { "class": heat ? "kx-small" : "", lang: languageOf(tick[1]), x: LEFT - 6, y: y + 4, "text-anchor": "end" }, root).textContent = tick[1];
     });
     svg("text", { x: (LEFT + WIDTH - RIGHT) / 2, y: HEIGHT - 8, "text-anchor": "middle" }, root).textContent = panel.xlabel;
     svg("text", {
       transform: "translate(14 " + (TOP + HEIGHT - BOTTOM) / 2 + ") rotate(-90)", "text-anchor": "middle"
     }, root).textContent = panel.ylabel;
+    if (heat) html("p", "kx-scale", box).innerHTML = "0 <i></i> 1";
     this.unit = unit;
     this.levels = svg("g", { "clip-path": "url(#" + clip + ")" }, root);
     this.lines = svg("g", { "clip-path": "url(#" + clip + ")" }, root);
-    this.labels = svg("g", {}, root);
+    // What the colours mean stands below: labels beside moving curves would hide each other.
+    this.legend = html("ul", "kx-legend", box);
     svg("rect", Object.assign({ "class": "kx-frame" }, inside), root);
   }
 
   Axes.prototype.draw = function (frame) {
     var self = this, unit = this.unit;
-    this.levels.textContent = this.lines.textContent = this.labels.textContent = "";
+    var entries = {};
+    this.levels.textContent = this.lines.textContent = this.legend.textContent = "";
     (frame.heat || []).forEach(function (value, index) {
       var row = Math.floor(index / self.columns), column = index % self.columns;
       svg("rect", {
@@ -103,14 +102,12 @@
           svg("circle", { cx: toX(x, unit).toFixed(1), cy: toY(y, unit).toFixed(1), r: i ? 2.6 : 4.5, style: "fill:" + colour }, self.lines);
         }
       }
-      if (line.t) {
-        var end = lastPoint(line.p, unit);
-        var right = end[0] > WIDTH - RIGHT - 90;
-        svg("text", {
-          "class": "kx-halo", x: Math.min(Math.max(end[0] + (right ? -8 : 8), LEFT + 4), WIDTH - RIGHT - 4),
-          y: Math.min(Math.max(end[1] - 8, TOP + 14), HEIGHT - BOTTOM - 6), "text-anchor": right ? "end" : "start"
-        }, self.labels).textContent = line.t;
-      }
+      if (!line.t || entries[line.t + line.c]) return;
+      entries[line.t + line.c] = true;
+      var entry = html("li", "", self.legend, line.t);
+      entry.lang = languageOf(line.t);
+      entry.style.setProperty("--kx-entry", colour);
+      if (line.m) entry.className = "kx-marked";
     });
   };
 
@@ -163,7 +160,7 @@
         if (axes[index]) axes[index].draw(frame);
         else texts[index].forEach(function (cell, row) {
           cell.textContent = frame[row];
-          cell.lang = /[\u4e00-\u9fff]/.test(frame[row]) ? "zh" : "en";
+          cell.lang = languageOf(frame[row]);
         });
       });
       root.setAttribute("data-frame", position);

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import colorsys
 import importlib.util
+import io
 import os
 import re
 import sys
 
 import nbformat
+import numpy as np
 import pytest
 from conftest import ROOT, copy_project
-from standin import CLAIMS, PAGE, notebook, write_standin
+from PIL import Image, ImageColor
+from standin import CLAIMS, PAGE, notebook, picture, write_standin
 
-from kexian_utils import catalogue
+from kexian_utils import catalogue, plots
 from kexian_utils.errors import KexianError
 from kexian_utils.experiment.records import outputs
 from kexian_utils.mime import RUN_MIME
@@ -21,6 +26,7 @@ from kexian_utils.runner.execution.cache import finished_run
 from kexian_utils.runner.execution.files import Run, read_notebook
 from kexian_utils.runner.pages import book as books
 from kexian_utils.runner.pages import render as pages
+from kexian_utils.runner.pages.pictures import LIGHT, PAPER, darkened, light_and_dark
 
 
 def load(path):
@@ -256,20 +262,36 @@ def test_two_builds_at_once_both_finish(tmp_path):
 
 
 def test_pictures_lose_weight_and_no_pixel():
-    import base64
-    import io
-
-    import numpy as np
-    from PIL import Image
-    from standin import picture
-
-    from kexian_utils.runner.pages.mime_renderer import webp
-
     png = base64.b64decode(picture())
-    small = webp(png)
+    image = Image.open(io.BytesIO(png))
+    small = light_and_dark(image)["light"]
     assert len(small) < 0.8 * len(png)
-    before, after = (Image.open(io.BytesIO(data)).convert("RGB") for data in (png, small))
-    assert np.array_equal(np.asarray(before), np.asarray(after))
+    after = Image.open(io.BytesIO(small)).convert("RGB")
+    assert np.array_equal(np.asarray(image.convert("RGB")), np.asarray(after))
+
+
+def test_a_figure_is_drawn_again_for_a_dark_page():
+    def brightness(colour):
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
+        return np.dot(linear, LIGHT)
+
+    background = brightness(PAPER)
+    for colour in plots.PALETTE:
+        ink = np.divide(ImageColor.getrgb(colour), 255)
+        for paint in (ink, 0.5 * ink + 0.5):  # a line, and where it is laid on thinly
+            image = Image.new("RGB", (1, 1), tuple(np.rint(255 * paint).astype(int)))
+            dark = np.divide(darkened(image).getpixel((0, 0)), 255)
+            contrast = (brightness(dark) + 0.05) / (background + 0.05)
+            assert contrast > (3 if paint is ink else 1.5), (colour, contrast)
+            first, second = (colorsys.rgb_to_hsv(*c) for c in (paint, dark))
+            if first[1] > 0.1:  # the hue stays
+                assert abs((first[0] - second[0] + 0.5) % 1 - 0.5) < 0.04, colour
+
+    steps = [darkened(Image.new("L", (1, 1), grey)).getpixel((0, 0))[0] for grey in range(256)]
+    assert steps == sorted(steps, reverse=True)  # greys are turned, in order
+    image = Image.new("RGB", (4, 4), "white")
+    kept = np.asarray(darkened(image, [(1, 1, 3, 2)]))
+    assert (kept == 255).all(-1).sum() == 2  # numbers keep their colours
 
 
 # -- what is committed --------------------------------------------------------------------------

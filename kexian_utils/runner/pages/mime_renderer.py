@@ -14,8 +14,11 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from PIL import Image
+
 from kexian_utils.experiment.claims import CLAIMS_HEAD, ClaimRecord, Finding
 from kexian_utils.mime import CLAIM_MIME, FIGURE_MIME, HEADLINE_MIME, RUN_MIME
+from kexian_utils.runner.pages.pictures import light_and_dark
 
 if TYPE_CHECKING:
     from docutils.nodes import Element
@@ -81,28 +84,21 @@ def linked_claims(table: str) -> str:
 
 
 def _image(renderer: NbElementRenderer, data: MimeData) -> list[Element]:
-    images = renderer.render_image(data)
-    alt = data.output_metadata.get("image/png", {}).get("alt")
-    small = webp(base64.b64decode(data.content))
-    for image in images:
-        if alt:
-            image["alt"] = alt
-        if small is not None:
-            name = f"{hashlib.sha256(small).hexdigest()}.webp"
-            image["uri"] = renderer.write_file([name], small, overwrite=False, exists_ok=True)
+    """The picture twice, for a light page and for a dark one; a browser loads the one it shows."""
+    metadata = data.output_metadata.get("image/png", {})
+    picture: Image.Image = Image.open(io.BytesIO(base64.b64decode(data.content)))
+    images = []
+    for name, small in light_and_dark(picture, metadata.get("colours", ())).items():
+        file = f"{hashlib.sha256(small).hexdigest()}.webp"
+        for image in renderer.render_image(data):
+            if "width" in metadata:  # room is kept until the picture is there
+                image["height"] = f"{round(metadata['width'] * picture.height / picture.width)}px"
+            image["alt"] = metadata.get("alt", "")
+            image["uri"] = renderer.write_file([file], small, overwrite=False, exists_ok=True)
+            image["classes"] = [*image.get("classes", []), f"only-{name}"]
+            image["loading"] = "lazy"
+            images.append(image)
     return images
-
-
-def webp(png: bytes) -> bytes | None:
-    """The same picture, pixel for pixel, as WebP: half the weight. None if it is not smaller."""
-    from PIL import Image
-
-    picture: Image.Image = Image.open(io.BytesIO(png))
-    if picture.mode == "RGBA" and picture.getextrema()[-1] == (255, 255):
-        picture = picture.convert("RGB")
-    buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", lossless=True, quality=60, method=4)
-    return buffer.getvalue() if buffer.tell() < len(png) else None
 
 
 def _claim(renderer: NbElementRenderer, data: MimeData, record: ClaimRecord) -> list[Element]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -16,11 +17,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
+from PIL import Image
+
 from kexian_utils.catalogue import Article, Catalogue
 from kexian_utils.experiment.claims import KINDS, VERDICTS, ClaimRecord, recorded_claims
 from kexian_utils.experiment.records import outputs, read_study
 from kexian_utils.mime import FIGURE_MIME, HEADLINE_MIME, RUN_MIME
-from kexian_utils.runner.pages.mime_renderer import claim_anchor, verdict_class, webp
+from kexian_utils.runner.pages.mime_renderer import claim_anchor, verdict_class
+from kexian_utils.runner.pages.pictures import light_and_dark
 
 MARK = re.compile(r"^<!-- kexian:([\w -]+?) -->$", re.MULTILINE)
 
@@ -236,14 +240,15 @@ def library_link(book: Book, _: str) -> str:
     )
 
 
-def headline_picture(chapter: Chapter) -> tuple[bytes, str] | None:
-    """The PNG and the alternative text of the chapter's headline figure, or None."""
+def headline_picture(chapter: Chapter) -> tuple[bytes, dict[str, Any]] | None:
+    """The PNG of the chapter's headline figure and its metadata ("alt", "colours"), or None."""
     for cell in chapter.notebook["cells"]:
         for output in cell.get("outputs", ()):
             data = output.get("data", {})
             record = data.get(FIGURE_MIME)
             if isinstance(record, dict) and record.get("headline") and "image/png" in data:
-                return base64.b64decode(data["image/png"]), record["alt"]
+                metadata = {"alt": record["alt"], **output["metadata"].get("image/png", {})}
+                return base64.b64decode(data["image/png"]), metadata
     return None
 
 
@@ -254,13 +259,15 @@ def gallery(book: Book, _: str) -> str:
         found = headline_picture(chapter)
         if found is None:
             continue
-        picture, alt = found
-        small = webp(picture)
-        name = f"{chapter.article.slug}.{'png' if small is None else 'webp'}"
-        if book.pictures is not None:
-            book.pictures.mkdir(parents=True, exist_ok=True)
-            (book.pictures / name).write_bytes(small or picture)
-        cards.append((chapter, name, alt))
+        png, metadata = found
+        files = {}
+        picture: Image.Image = Image.open(io.BytesIO(png))
+        for name, small in light_and_dark(picture, metadata.get("colours", ())).items():
+            files[name] = f"{chapter.article.slug}-{name}.webp"
+            if book.pictures is not None:
+                book.pictures.mkdir(parents=True, exist_ok=True)
+                (book.pictures / files[name]).write_bytes(small)
+        cards.append((chapter, files, metadata["alt"]))
     return page_html("gallery.html", cards=cards) if cards else "No chapter is finished yet."
 
 

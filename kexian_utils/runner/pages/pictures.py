@@ -1,0 +1,59 @@
+"""Pictures as the pages show them: lighter files, and drawn again for a dark page."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+INK = 0.91  # of black lines and text on a dark page
+PAPER = (21 / 255, 23 / 255, 26 / 255)  # the page's colour in the dark
+LIGHT = np.array([0.2126, 0.7152, 0.0722], np.float32)  # how light red, green and blue are
+
+
+def light_and_dark(picture: Image.Image, keep: Sequence[Sequence[int]] = ()) -> dict[str, bytes]:
+    """The WebP files for "light" pages and for "dark" ones; the arguments are `darkened`'s."""
+    return {"light": webp(picture), "dark": webp(darkened(picture, keep))}
+
+
+def webp(picture: Image.Image) -> bytes:
+    """The picture as WebP, pixel for pixel."""
+    if picture.mode == "RGBA" and picture.getextrema()[-1] == (255, 255):
+        picture = picture.convert("RGB")
+    buffer = io.BytesIO()
+    picture.save(buffer, "WEBP", lossless=True, quality=60, method=4)
+    return buffer.getvalue()
+
+
+def darkened(picture: Image.Image, keep: Sequence[Sequence[int]] = ()) -> Image.Image:
+    """A figure drawn on white, as if it had been drawn on the paper of a dark page.
+
+    Each pixel is taken for a colour laid over white. White becomes the paper, black the ink, and
+    a colour keeps its hue and is lightened, the darker the more, so that it is seen on the paper.
+
+    Args:
+        picture: on white.
+        keep: boxes (left, top, right, bottom) in pixels, whose colours stand for numbers and stay.
+
+    Examples:
+        >>> from PIL import Image
+        >>> picture = Image.new("RGB", (2, 1), "white")
+        >>> picture.putpixel((1, 0), (0, 0, 0))
+        >>> [darkened(picture).getpixel((x, 0)) for x in (0, 1)]
+        [(21, 23, 26), (232, 232, 232)]
+    """
+    pixels = np.asarray(picture.convert("RGB"), np.float32) / 255
+    white = pixels.min(axis=-1, keepdims=True)
+    pure = (pixels - white) / np.maximum(1 - white, 1e-6)  # what was laid over the white
+    chroma = pure.max(axis=-1, keepdims=True)
+    vivid = np.minimum(2 * chroma, 1)
+    tint = np.clip(0.65 - pure @ LIGHT, 0, 0.35)[..., None]
+    ink = np.where(chroma > 0, pure + (INK - pure) * (INK + (tint - INK) * vivid), INK)
+    paper = white ** (1 + vivid / 2)  # a pale colour is laid on a little thicker
+    turned = paper * np.array(PAPER, np.float32) + (1 - paper) * ink
+    dark = Image.fromarray(np.rint(255 * turned).astype(np.uint8))
+    for box in keep:
+        dark.paste(picture.convert("RGB").crop(tuple(box)), tuple(box))
+    return dark
