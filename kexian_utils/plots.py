@@ -233,11 +233,9 @@ def _png(fig: Any) -> tuple[str, Bbox]:
     import base64
 
     buffer = io.BytesIO()
-    options: dict[str, Any] = {
-        "format": "png",
-        "dpi": CSS_DPI * PIXEL_RATIO,
-        "metadata": {"Software": None},
-    }
+    dpi = CSS_DPI * PIXEL_RATIO
+    fig.set_dpi(dpi)  # letters have other widths at another resolution
+    options: dict[str, Any] = {"format": "png", "dpi": dpi, "metadata": {"Software": None}}
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*[Gg]lyph .* missing.*")
         try:

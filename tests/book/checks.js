@@ -76,6 +76,23 @@
     return problems;
   }),
 
+  // Text of an interactive figure: inside its frame, and not upon other text.
+  sliders: () => [...document.querySelectorAll('.kx-live .kx-panel svg')].flatMap((drawing) => {
+    const frame = drawing.getBoundingClientRect(), problems = [], before = [];
+    for (const text of drawing.querySelectorAll('text')) {
+      const box = text.getBoundingClientRect(), name = text.textContent;
+      if (!box.width) continue;
+      if (box.left < frame.left - 1 || box.right > frame.right + 1 || box.top < frame.top - 1 || box.bottom > frame.bottom + 1)
+        problems.push(`a slider's text leaves its frame: ${name}`);
+      if (text.classList.contains('kx-small')) continue;  // names of columns are turned
+      for (const [other, b] of before)
+        if (box.left < b.right - 1 && b.left < box.right - 1 && box.top < b.bottom - 2 && b.top < box.bottom - 2)
+          problems.push(`a slider's texts lie on each other: ${other}, ${name}`);
+      before.push([name, box]);
+    }
+    return problems;
+  }),
+
   language: () => {
     const problems = [];
     if (!document.documentElement.lang) problems.push('the page names no language');

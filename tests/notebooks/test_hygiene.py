@@ -1,11 +1,14 @@
 """Committed notebooks are clean, and each rule of cleanliness can turn red."""
 
+import base64
+import io
 import re
 
 import fixture_notebooks as fixtures
 import nbformat
 import pytest
 from nbconvert import HTMLExporter
+from PIL import Image, ImageOps
 from project_notebooks import ARTICLES, ROOT
 
 from kexian_utils import catalogue
@@ -112,6 +115,15 @@ def alt(text):
     return plant
 
 
+def cut_picture(notebook):
+    """The picture without the margin round what is drawn."""
+    data = fixtures.cell(notebook, "picture").outputs[0].data
+    picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).convert("RGB")
+    buffer = io.BytesIO()
+    picture.crop(ImageOps.invert(picture).getbbox()).save(buffer, "PNG")
+    data["image/png"] = base64.b64encode(buffer.getvalue()).decode()
+
+
 def picture_twice(notebook):
     cell = fixtures.cell(notebook, "picture")
     cell.outputs.append(cell.outputs[0])
@@ -214,6 +226,7 @@ FAULTS = {
     ),
     "no alt": (alt(" "), "alternative text is missing"),
     "short alt": (alt("a plot"), "alternative text is too short"),
+    "cut picture": (cut_picture, "a figure is cut by the picture's edge"),
     "alt twice": (picture_twice, "the same alternative text as in cell"),
     "two headline pictures": (picture_twice, "2 figures are marked as the headline"),
     "img without alt": (

@@ -1,10 +1,14 @@
 """Figures: alternative text is demanded, Chinese has glyphs, and changed data change the digest."""
 
+import base64
+import io
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
+from PIL import Image
 
 from kexian_utils import plots
 from kexian_utils.mime import FIGURE_MIME
@@ -37,7 +41,7 @@ def test_show_leaves_picture_alt_caption_and_digest():
         plots.show(fig, alt=ALT, caption="**Figure 1.** It rises.", headline=True)
     InteractiveShell.clear_instance()
     picture, caption = out.outputs
-    assert picture.metadata["image/png"] == {"alt": ALT, "width": 500}
+    assert picture.metadata["image/png"] == {"alt": ALT, "width": 500}  # no colours to keep
     assert picture.data[FIGURE_MIME]["headline"] is True
     assert caption.data["text/markdown"] == "**Figure 1.** It rises."
     assert not plt.fignum_exists(fig.number)
@@ -51,6 +55,40 @@ def test_chinese_renders_and_a_missing_glyph_is_an_error():
     ax.set_title("\U00013000")  # a hieroglyph
     with pytest.raises(ValueError, match="no glyph"):
         plots.show(fig, alt=ALT, caption="See.")
+
+
+def shown(fig):
+    """The picture that `show` makes, in grey, and its metadata."""
+    assert InteractiveShell.instance() is not None
+    with capture_output() as out:
+        plots.show(fig, alt=ALT, caption="See.")
+    InteractiveShell.clear_instance()
+    data, metadata = out.outputs[0].data, out.outputs[0].metadata["image/png"]
+    picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).convert("L")
+    return np.asarray(picture), metadata
+
+
+def test_text_that_leaves_the_figure_makes_the_picture_larger():
+    fig, ax = plots.subplots(width=300)
+    ax.plot([0, 1], [0, 1])
+    fig.text(0.9, 0.5, "far out, to the right of the figure")
+    picture, metadata = shown(fig)
+    assert metadata["width"] > 400
+    assert abs(picture.shape[1] - plots.PIXEL_RATIO * metadata["width"]) <= plots.PIXEL_RATIO
+    assert (picture[:, [0, 1, -2, -1]] == 255).all()
+
+
+def test_the_metadata_say_where_colours_are_numbers():
+    fig, (left, right) = plots.subplots(1, 2)
+    image = left.imshow(np.eye(3), cmap="gray")  # black and white, nothing else is
+    fig.colorbar(image, ax=left)
+    right.scatter([0, 1], [0, 1], c=[0.0, 1.0])
+    picture, metadata = shown(fig)
+    boxes = metadata["colours"]
+    assert len(boxes) == 2  # the image and its bar, not the points
+    a, top, b, bottom = boxes[0]
+    assert (picture[top:bottom, a:b] < 9).mean() > 0.5
+    assert abs((b - a) - (bottom - top)) <= 2  # a square
 
 
 def line(y):

@@ -108,6 +108,14 @@ def test_the_digest_moves_with_the_data():
     assert digest["axes"][0]["artists"][1:] == other["axes"][0]["artists"][1:]
 
 
+def test_a_colour_that_is_not_there_is_named():
+    spec = circles()
+    line = {"x": [0, 1], "y": [1, 1], "color": 6}
+    spec["frames"] = lambda radius: {**circles()["frames"](radius), "curve": {"lines": [line]}}
+    with pytest.raises(ValueError, match="color must be one of 0 to 5, got 6"):
+        sliders.build(spec, alt="A circle grows.")
+
+
 def test_text_cannot_end_the_script():
     spec = circles()
     inner = spec["frames"]

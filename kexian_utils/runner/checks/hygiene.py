@@ -6,7 +6,9 @@ remedy, for every rule that it breaks.
 
 from __future__ import annotations
 
+import base64
 import copy
+import io
 import re
 import sys
 import unicodedata
@@ -16,7 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from nbformat import NotebookNode
+from PIL import Image
 
 from kexian_utils.catalogue import Article, Catalogue
 from kexian_utils.errors import KexianError
@@ -467,6 +471,21 @@ def _figures(subject: _Subject) -> Iterator[str]:
         )
 
 
+def _edges(subject: _Subject) -> Iterator[str]:
+    """No picture is cut: its outermost pixels have the colour of its corner."""
+    for index, _, output in subject.outputs():
+        if "image/png" not in output.get("data", {}):
+            continue
+        png = base64.b64decode("".join(output["data"]["image/png"]))
+        pixels = np.asarray(Image.open(io.BytesIO(png)).convert("L"))
+        border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+        if np.any(border != border[0]):
+            yield (
+                f"{subject.where(index)}: a figure is cut by the picture's edge; show it with "
+                f"plots.show, then {subject.rerun}."
+            )
+
+
 def _headline(subject: _Subject) -> Iterator[str]:
     """`exp.headline()` reserves the place of the measured sentence, and the run fills it. It begins
     with "**Measured here:**" and reads without the chapter: each symbol, name in code and
@@ -696,6 +715,7 @@ RULES = (
     _claims,
     _criteria,
     _figures,
+    _edges,
     _headline,
     _roles,
     _equations,
