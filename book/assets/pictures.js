@@ -14,11 +14,14 @@
   });
   window.addEventListener('popstate', () => { if (dialog.open) dialog.close(); });
   document.addEventListener('click', (event) => {
-    const picture = event.target.closest('.cell_output img:not(.kx-fallback)');
-    if (!picture || picture.closest('a, dialog')) return;
+    const link = event.target.closest('.cell_output a.image-reference');  // to the file
+    if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    const picture = link.querySelector('img');
     const large = new Image();
-    large.src = picture.currentSrc;
+    large.src = picture.src;
     large.alt = picture.alt;
+    large.className = picture.className;
     // As large as it was drawn, or as the window is wide.
     large.style.width = `max(100%, ${picture.getAttribute('width') || 600}px)`;
     dialog.append(large);

@@ -248,6 +248,39 @@ def test_the_slider_moves_by_touch(browser, small_address):
         assert problems == []
 
 
+PICTURE = ".cell_output a.image-reference:visible img"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_figure_is_the_one_for_the_page_and_is_seen_larger(browser, small_address, scheme):
+    url = f"{small_address}/{PAGE}.html"
+    loaded = []
+    with visit(browser, url, width=375, scheme=scheme) as (page, problems):
+        pictures = page.locator(PICTURE)
+        assert pictures.count() == 1
+        assert pictures.get_attribute("class") == f"only-{scheme}"
+        small = pictures.bounding_box()["width"]
+        pictures.click()
+        large = page.locator("dialog.kexian-large[open] img")
+        assert large.bounding_box()["width"] > 1.5 * small
+        page.go_back()
+        assert page.locator("dialog[open]").count() == 0
+        assert page.url == url
+        pictures.click()
+        page.keyboard.press("Escape")
+        assert page.locator("dialog[open]").count() == 0
+        page.emulate_media(media="print")
+        assert pictures.get_attribute("class") == "only-light"
+        assert problems == []
+
+    with visit(browser, "about:blank", scheme=scheme) as (page, _):
+        page.on("request", lambda request: loaded.append(request.url))
+        page.goto(url)
+        page.locator(PICTURE).scroll_into_view_if_needed()
+        page.wait_for_load_state("networkidle")
+        assert sum(address.endswith(".webp") for address in loaded) == 1
+
+
 def test_print_and_no_script_show_the_still_picture(browser, small_address):
     url = f"{small_address}/{PAGE}.html"
     with visit(browser, url, scheme="dark") as (page, _):

@@ -26,7 +26,7 @@ from kexian_utils.runner.execution.cache import finished_run
 from kexian_utils.runner.execution.files import Run, read_notebook
 from kexian_utils.runner.pages import book as books
 from kexian_utils.runner.pages import render as pages
-from kexian_utils.runner.pages.pictures import LIGHT, PAPER, darkened, light_and_dark
+from kexian_utils.runner.pages.pictures import PAPER, darkened, light_and_dark
 
 
 def load(path):
@@ -273,7 +273,7 @@ def test_pictures_lose_weight_and_no_pixel():
 def test_a_figure_is_drawn_again_for_a_dark_page():
     def brightness(colour):
         linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
-        return np.dot(linear, LIGHT)
+        return np.dot(linear, [0.2126, 0.7152, 0.0722])
 
     background = brightness(PAPER)
     for colour in plots.PALETTE:

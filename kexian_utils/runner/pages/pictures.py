@@ -10,7 +10,6 @@ from PIL import Image
 
 INK = 0.91  # of black lines and text on a dark page
 PAPER = (21 / 255, 23 / 255, 26 / 255)  # the page's colour in the dark
-LIGHT = np.array([0.2126, 0.7152, 0.0722], np.float32)  # how light red, green and blue are
 
 
 def light_and_dark(picture: Image.Image, keep: Sequence[Sequence[int]] = ()) -> dict[str, bytes]:
@@ -30,8 +29,8 @@ def webp(picture: Image.Image) -> bytes:
 def darkened(picture: Image.Image, keep: Sequence[Sequence[int]] = ()) -> Image.Image:
     """A figure drawn on white, as if it had been drawn on the paper of a dark page.
 
-    Each pixel is taken for a colour laid over white. White becomes the paper, black the ink, and
-    a colour keeps its hue and is lightened, the darker the more, so that it is seen on the paper.
+    Each pixel is taken for a mixture of white, black and a pure colour. White becomes the paper,
+    black the ink, and the pure colour stays, a little lighter, so that it is seen on the paper.
 
     Args:
         picture: on white.
@@ -45,14 +44,18 @@ def darkened(picture: Image.Image, keep: Sequence[Sequence[int]] = ()) -> Image.
         [(21, 23, 26), (232, 232, 232)]
     """
     pixels = np.asarray(picture.convert("RGB"), np.float32) / 255
-    white = pixels.min(axis=-1, keepdims=True)
-    pure = (pixels - white) / np.maximum(1 - white, 1e-6)  # what was laid over the white
-    chroma = pure.max(axis=-1, keepdims=True)
+    white, high = pixels.min(axis=-1, keepdims=True), pixels.max(axis=-1, keepdims=True)
+    chroma, black = high - white, 1 - high
+    hue = (pixels - white) / np.maximum(chroma, 1e-6)
     vivid = np.minimum(2 * chroma, 1)
-    tint = np.clip(0.65 - pure @ LIGHT, 0, 0.35)[..., None]
-    ink = np.where(chroma > 0, pure + (INK - pure) * (INK + (tint - INK) * vivid), INK)
-    paper = white ** (1 + vivid / 2)  # a pale colour is laid on a little thicker
-    turned = paper * np.array(PAPER, np.float32) + (1 - paper) * ink
+    paper = white ** (1 + 2 * vivid)  # a pale colour would fade: hue stands for some white
+    ink = INK - 0.4 * vivid  # and black lightens a colour less than a grey
+    turned = (
+        paper * np.array(PAPER, np.float32)
+        + (chroma + white - paper) * (0.15 + 0.85 * hue)
+        + black * ink
+    )
+    turned = np.minimum(turned, 1)
     dark = Image.fromarray(np.rint(255 * turned).astype(np.uint8))
     for box in keep:
         dark.paste(picture.convert("RGB").crop(tuple(box)), tuple(box))
