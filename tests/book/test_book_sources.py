@@ -68,15 +68,22 @@ def test_marking_twice_changes_nothing():
     assert extension.mark_chinese(once) == once
 
 
-def test_the_index_joins_pairs_that_markup_cuts():
-    language = search.SearchChineseEnglish({})
-    assert language.split("损失的") == ["损", "失", "的", "损失", "失的"]
-    assert language.split("地形")[0] == "的地"
-    assert language.split(" and 位置\n编码 of GPT-2")[1:] == [
-        *"位置编码", "位置", "置编", "编码", "of", "GPT", "2",
-    ]  # fmt: skip
-    assert language.stem("旋转") == "旋转_"
-    assert language.stem("running") == "run"
+def test_the_index_of_the_search_has_compounds_whole_and_names_of_code_once():
+    from docutils.core import publish_doctree
+    from docutils.parsers.rst import Parser
+
+    text = "Title\n=====\n\n损失的\\ **地形**, 位置\n编码.\n\n::\n\n    expand_width(word)\n"
+    text += "\nPart\n----\n\nA word.\n\nOther\n-----\n\nB :math:`\\theta_i`\n"
+    settings = {"doctitle_xform": False}
+    found = search.sections(publish_doctree(text, parser=Parser(), settings_overrides=settings))
+    assert [section[0] for section in found] == ["", "part", "other"]
+    assert found[0] == ["", "Title", "损失的地形, 位置编码.", "expand_width word"]
+    assert found[1][1:] == ["Part", "A word.", ""]
+    assert found[2][2] == "B θ_i"
+
+
+def test_only_characters_of_the_book_are_in_the_table_of_traditional_ones():
+    assert search.traditional("# note\n對\t对\n優\t优\n乾\t干 乾\n", "对干") == "對对乾干"
 
 
 # -- launch buttons -----------------------------------------------------------------------------
@@ -362,3 +369,10 @@ def test_the_table_that_closes_a_chapter_leads_to_its_claims(made):
         assert claim.sentence in table
     assert "(at least" not in table
     assert all(row.count(" | ") == 2 for row in table.splitlines()[2:])
+
+
+def test_the_table_that_closes_a_chapter_of_the_book_has_these_links(book):
+    for article in books.chapters_of(ROOT):
+        page = (book / article.part / f"{article.slug}.html").read_text(encoding="utf-8")
+        for claim in article.claims:
+            assert f'href="#claim-{claim.lower()}"' in page, article.id

@@ -112,7 +112,7 @@ def stage(root: Path, target: Path, source: str = "stored") -> pages.Book:
             cell = nbformat.v4.new_markdown_cell(helpers[chapter.article.id], id="helpers-used")
             notebook = nbformat.from_dict({**notebook, "cells": [*notebook.cells, cell]})
         nbformat.write(with_named_folds(notebook), path)
-    _write_settings(root, target)
+    _write_settings(root, target, book)
     _write_contents(root, target, book)
     return book
 
@@ -175,13 +175,14 @@ def _has_outputs(notebook: Any) -> bool:
     return any(cell.get("outputs") for cell in notebook["cells"])
 
 
-def _write_settings(root: Path, target: Path) -> None:
+def _write_settings(root: Path, target: Path, book: pages.Book) -> None:
     import yaml
 
     settings = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
     repository, branch = public_address(root)
     own = settings["sphinx"]["config"]
     own["kexian_repository"], own["kexian_branch"] = repository, branch
+    own["kexian_articles"] = {c.page: [c.article.id, c.article.title_zh] for c in book.chapters}
     text = yaml.safe_dump(settings, allow_unicode=True, sort_keys=False)
     (target / "_config.yml").write_text(text, encoding="utf-8")
 

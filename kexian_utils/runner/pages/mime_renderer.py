@@ -58,8 +58,10 @@ class KexianMimeRenderer:
             return _claim(renderer, data, ClaimRecord.from_json(content))
         if data.mime_type == "image/png":
             return _image(renderer, data)
-        if data.mime_type == "text/markdown" and data.content.startswith(CLAIMS_HEAD):
-            return renderer.render_markdown(replace(data, content=linked_claims(data.content)))
+        if data.mime_type == "text/markdown" and CLAIMS_HEAD in data.content:
+            headline, head, rows = data.content.partition(CLAIMS_HEAD)
+            content = headline + linked_claims(head + rows)
+            return renderer.render_markdown(replace(data, content=content))
         return None
 
 
