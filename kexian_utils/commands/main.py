@@ -15,6 +15,7 @@ from kexian_utils import catalogue as catalogues
 from kexian_utils.commands import answer, models, probing, runs, train_reader
 from kexian_utils.commands.common import Root, WholeRange, complete_names, names_argument, select
 from kexian_utils.errors import ENVIRONMENT, FOUND, USAGE, KexianError
+from kexian_utils.runner.execution.homes import own_homes
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -74,6 +75,7 @@ def main(ctx: click.Context) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a C or Latin-1 locale must not stop the output
             stream.reconfigure(errors="backslashreplace")
+    os.environ.update(own_homes())
     ctx.obj = Root()
 
 

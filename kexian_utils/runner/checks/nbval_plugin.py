@@ -37,6 +37,7 @@ from kexian_utils.runner.checks.compare import compare_cells, render_differences
 from kexian_utils.runner.execution.cache import article_at, run_key, write_record
 from kexian_utils.runner.execution.execute import environment, kernel_name, kernel_variables
 from kexian_utils.runner.execution.files import COMMITTED, build_folder, write_notebook
+from kexian_utils.runner.execution.homes import own_homes
 
 DEFAULT_CELL_TIMEOUT = 600.0
 NBVAL_CELL_TIMEOUT = 2000.0  # nbval's own default: read as "not given"
@@ -109,7 +110,7 @@ class KexianNotebook(IPyNbFile):
         name = self.config.option.nbval_kernel_name or kernel_name()
         self.started = time.perf_counter()
         self.backend = os.environ.get("KERAS_BACKEND") or COMMITTED.backend
-        with environment(**kernel_variables(self.backend)):
+        with environment(**own_homes(), **kernel_variables(self.backend, self.nb)):
             self.kernel = RunningKernel(
                 name,
                 cwd=str(self.path.parent),
