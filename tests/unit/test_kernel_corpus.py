@@ -1,4 +1,4 @@
-"""Ordinary notebooks, which nobody wrote for this project: a forked kernel says what a cold one does."""
+"""Ordinary notebooks of other people: a forked kernel says what a cold one does."""
 
 import json
 import os
@@ -22,11 +22,13 @@ CORPUS = {
     "display": PLOT + "plt.close(fig)\ndisplay(fig)",
     "a figure's value": PLOT + "plt.close(fig)\nfig",
     "not interactive": "with plt.ioff():\n    fig = plt.figure()\nfig.show()",
-    "formats": "%config InlineBackend.figure_formats = ['retina', 'jpeg']\nplt.plot([1]); plt.show()",
+    "formats": "%config InlineBackend.figure_formats = ['retina', 'jpeg']\n"
+    "plt.plot([1]); plt.show()",
     "inline": "%matplotlib inline\nplt.rcParams['figure.dpi'] = 50\nplt.plot([2]); plt.show()",
     "settings": "import matplotlib\nprint(matplotlib.get_backend(), plt.isinteractive())",
     "backend": "%matplotlib agg\nplt.plot([3]); plt.show()\nprint(matplotlib.get_backend())",
-    "async": "import asyncio\nawait asyncio.sleep(0.01)\nprint(asyncio.get_running_loop().is_running())",
+    "async": "import asyncio\nawait asyncio.sleep(0.01)\n"
+    "print(asyncio.get_running_loop().is_running())",
     "task": "async def late():\n    print('late')\ntask = asyncio.create_task(late())\nawait task",
     "subprocess": "import subprocess\nsubprocess.run(['echo', 'a'], capture_output=True).stdout",
     "shell": "!echo from a shell",
@@ -45,13 +47,14 @@ CORPUS = {
     "html": "class Own:\n    def _repr_html_(self):\n        return '<b>own</b>'\nOwn()",
     "last": "_",
     "update": "handle = display('one', display_id='d')\nhandle.update('two')",
-    "clear": "from IPython.display import clear_output\nprint('gone')\nclear_output()\nprint('stays')",
+    "clear": "from IPython.display import clear_output\n"
+    "print('gone')\nclear_output()\nprint('stays')",
     "error": "def f(x):\n    return 1 / x\nf(0)",
     "syntax": "print('hello'",
     "exit": "import sys\nsys.exit(3)",
     "input": "input('?')",
     "itself": "print(__name__, sys.argv[0], sys.path, os.getcwd(), sys.stdin.closed)",
-    "main": "print(sys.modules['__main__'].__dict__ is globals(), get_ipython().history_manager.enabled)",
+    "main": "print(sys.modules['__main__'].__dict__ is globals())",
     "history": "print(get_ipython().history_manager.hist_file)",
     "numpy": "import numpy as np\nnp.arange(3.0)",
 }

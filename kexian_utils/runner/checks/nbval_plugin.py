@@ -84,7 +84,7 @@ class KexianNotebook(IPyNbFile):
         except Exception as error:
             raise self.CollectError(
                 f"{self.path.name} is no readable notebook ({type(error).__name__}: {error}); "
-                "restore it with 'git checkout -- PATH'"
+                f"restore it with 'git checkout -- {os.path.relpath(self.path)}'"
             ) from error
         indices = [k for k, cell in enumerate(self.nb.cells) if cell.cell_type == "code"]
         self.executed = copy.deepcopy(self.nb)

@@ -172,7 +172,9 @@ def run_notebook(
             failed.unlink()
     except PapermillExecutionError as error:
         kept = _keep(partial, failed)
-        reason = f"{error.ename}: {error.evalue}".strip().splitlines()[0]
+        words = " ".join(str(error.evalue).split())
+        said = f": {words[:300]}{' …' * (len(words) > 300)}" if words else ""
+        reason = f"{error.ename}{said}"
         missed = error.ename == "ClaimMissed"
         raise KexianError(
             f"{path.name}, {_place(notebook, error.source)}: {reason} {kept}",
@@ -180,8 +182,9 @@ def run_notebook(
         ) from error
     except DeadKernelError as error:
         raise KexianError(
-            f"{path.name}: the kernel died, most likely because the machine ran out of memory; "
-            f"close other programs or choose a smaller profile. {_keep(partial, failed)}",
+            f"{path.name}: the kernel died: the machine ran out of memory, or a cell ended the "
+            "process (os._exit, a crash of compiled code); close other programs or choose a "
+            f"smaller profile. {_keep(partial, failed)}",
             ENVIRONMENT,
         ) from error
     except CellTimeoutError as error:

@@ -23,7 +23,10 @@ def own_homes() -> dict[str, str]:
     if sys.prefix == sys.base_prefix or not os.access(sys.prefix, os.W_OK):
         return {}
     folder = Path(sys.prefix, "share", "kexian")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:  # a full disk: whoever writes there will say so
+        return {}
     return {
         name: str(folder / name.lower())
         for name, folders in _HOMES.items()

@@ -7,9 +7,9 @@ at import (backend, threads, flags) is fixed for each template, so kernels with 
 template of their own. Its kernels use one thread, as every profile but ``full`` does.
 
 Only who knows that a notebook may find packages imported asks for it: KEXIAN_PREIMPORT names them,
-separated by spaces or commas, and :func:`preimports` what a chapter needs. For everybody else (papermill,
-nbval, Jupyter Book and JupyterLab, which use the kernel ``kexian`` by its name) nothing is imported
-before the first cell, which may still decide what packages find.
+separated by spaces or commas, and :func:`preimports` what a chapter needs. For everybody else
+(papermill, nbval, Jupyter Book and JupyterLab, which use the kernel ``kexian`` by its name) nothing
+is imported before the first cell, which may still decide what packages find.
 
 Where a fork is not to be had (other systems than Linux, ``KEXIAN_FORK=0``, ``KEXIAN_THREADS`` other
 than 1), or something goes wrong, the kernel is started cold, the usual way; if something went
