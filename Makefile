@@ -1,8 +1,9 @@
 # Kexian: the commands of the project. `make help` lists them.
-# Everything that they install goes into .uv and .venv, everything that they build into _build.
+# Everything that they install goes into .uv and .venv, everything that they build into _build; the
+# packages that uv has fetched stay in its cache, for the next checkout (`.uv/bin/uv cache clean`).
 
 PORT ?= 8888
-BOOTSTRAP_PYTHON := $(or $(PYTHON),$(firstword $(foreach p,python3 python3.11 python,$(shell command -v $(p) 2>/dev/null))))
+BOOTSTRAP_PYTHON := $(or $(firstword $(foreach p,python3 python3.11 python,$(shell command -v $(p) 2>/dev/null))),$(shell command -v "$(PYTHON)" 2>/dev/null))
 BIN := .venv/bin
 export PYTHON
 

@@ -6,6 +6,7 @@ the wrong version gets a sentence instead of a traceback. Called by the Makefile
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -135,18 +136,47 @@ STALE = (
 )
 
 
+def is_whole(venv):
+    """Whether a virtual environment has its interpreter, and was made where it is now."""
+    if not os.path.isfile(os.path.join(venv, "pyvenv.cfg")):
+        return False
+    scripts = os.path.join(venv, SCRIPTS)
+    if os.name == "nt":
+        return True
+    if not os.access(os.path.join(scripts, "python"), os.X_OK):  # a link may lead nowhere
+        return False
+    try:
+        with open(os.path.join(scripts, "kexian")) as handle:
+            made_for = re.search(r"(/[^\"'\n]*)/python", handle.read(4096))
+        return made_for is None or os.path.samefile(made_for.group(1), scripts)
+    except (OSError, ValueError):  # no such script yet, or the folder that it names is gone
+        return not os.path.exists(os.path.join(scripts, "kexian"))
+
+
+def runs(program):
+    """Whether a program runs at all: an installation may have been cut short."""
+    try:
+        return subprocess.call([program, "--version"], stdout=subprocess.DEVNULL) == 0
+    except OSError:
+        return False
+
+
 def main():
     """Make `.venv` agree with the lock file; does nothing if it already does."""
-    marker = os.path.join(ROOT, ".venv", "kexian-ready")
+    venv = os.path.join(ROOT, ".venv")
+    marker = os.path.join(venv, "kexian-ready")
+    whole = is_whole(venv)
     try:
         with open(marker) as handle:
-            if handle.read() == stamp():
+            if whole and handle.read() == stamp():
                 return
     except OSError:
         pass
     python = find_python()
+    if not whole and os.path.isdir(venv) and not os.path.islink(venv):
+        shutil.rmtree(venv, ignore_errors=True)
     uv = os.path.join(ROOT, ".uv", SCRIPTS, "uv")
-    if version_of(os.path.join(ROOT, ".uv", SCRIPTS, "python")) is None:
+    if not runs(uv):
         sys.stderr.write("kexian: setting up (once; about a minute and 4 GB) ...\n")
         run(
             [python, "-m", "venv", "--clear", ".uv"],
@@ -154,17 +184,9 @@ def main():
             "a virtual environment could not be made; Debian needs: sudo apt-get install "
             "python3-venv.",
         )
-    if not os.path.isfile(uv):
+        pip = [os.path.join(ROOT, ".uv", SCRIPTS, "python"), "-m", "pip"]
         run(
-            [
-                os.path.join(ROOT, ".uv", SCRIPTS, "python"),
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-                UV,
-            ],
+            pip + ["install", "--quiet", "--disable-pip-version-check", UV],
             TROUBLE,
             "uv could not be installed; the lines above say why.",
         )

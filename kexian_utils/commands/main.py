@@ -15,8 +15,12 @@ from kexian_utils import catalogue as catalogues
 from kexian_utils.commands import answer, models, probing, runs, train_reader
 from kexian_utils.commands.common import Root, WholeRange, complete_names, names_argument, select
 from kexian_utils.errors import ENVIRONMENT, FOUND, USAGE, KexianError
+from kexian_utils.runner.execution.homes import own_homes
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+_DISTRIBUTIONS = {"jupyter_book": "'jupyter-book<2'", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 
 
 class _Group(click.Group):
@@ -32,9 +36,10 @@ class _Group(click.Group):
             click.echo(f"kexian: {_first_small(error.format_message())}", err=True)
             ctx.exit(USAGE)
         except ModuleNotFoundError as error:
+            name = (error.name or "").partition(".")[0]
             click.echo(
-                f"kexian: this command needs the package {error.name!r}: "
-                "pip install 'kexian-utils[dev]', or `make help` in a checkout.",
+                f"kexian: this command needs the package {name!r}: "
+                f"`make setup` in a checkout, or pip install {_DISTRIBUTIONS.get(name, name)}.",
                 err=True,
             )
             ctx.exit(ENVIRONMENT)
@@ -74,6 +79,7 @@ def main(ctx: click.Context) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a C or Latin-1 locale must not stop the output
             stream.reconfigure(errors="backslashreplace")
+    os.environ.update(own_homes())
     ctx.obj = Root()
 
 
@@ -137,12 +143,17 @@ def claims(root: Root, names: tuple[str, ...], verdict: str | None, as_json: boo
 
     known = root.catalogue
     chosen = {a.id: a for name in names or ("all",) for a in known.select(name)}
-    recorded = ledger.entries(root.path, chosen.values())
+    recorded, unread = [], []
+    for article in chosen.values():
+        try:
+            recorded += ledger.entries(root.path, [article])
+        except KexianError as error:
+            unread.append(error)
+            click.echo(f"kexian: {error}", err=True)
     found = [e for e in recorded if verdict in (None, *e.record.verdicts)]
     if as_json:
         click.echo(json.dumps([e.record.to_json() for e in found], ensure_ascii=False, indent=1))
-        return
-    for e in found:
+    for e in found if not as_json else ():
         record = e.record
         click.echo(
             f"{e.article.id} {record.claim:<4} {record.verdict_text()} "
@@ -150,7 +161,10 @@ def claims(root: Root, names: tuple[str, ...], verdict: str | None, as_json: boo
         )
         if measured := record.measured_text():
             click.echo(f"          {measured}")
-    click.echo(ledger.summary(known, recorded))
+    if not as_json:
+        click.echo(ledger.summary(known, recorded))
+    if unread:
+        sys.exit(max(error.code for error in unread))
 
 
 @main.command()
@@ -196,7 +210,7 @@ def new(root: Root, id: str) -> None:
 
     \b
     Example:
-      kexian new 7076
+      kexian new 8757
     """
     from kexian_utils.runner.skeleton import write_chapter
 

@@ -115,7 +115,7 @@ def import_keras(name: str, threads: int) -> Any:
     warnings.filterwarnings("ignore", message="IProgress not found")
     remedies = {
         "tensorflow": "pip install tensorflow",
-        "jax": "pip install 'kexian-utils[jax]'",
+        "jax": "pip install jax",
         "torch": "pip install torch (its CPU build is enough)",
     }
     try:

@@ -148,7 +148,7 @@ class Experiment:
             raise RuntimeError(
                 f"{what} needs a GPU, and the {self.backend} backend sees none. On "
                 "Colab choose Runtime > Change runtime type > GPU; elsewhere install "
-                "'kexian-utils[gpu]'; or set profile to 'default'."
+                "'tensorflow[and-cuda]'; or set profile to 'default'."
             )
 
     # -- claims -----------------------------------------------------------------------------

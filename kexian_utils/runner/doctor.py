@@ -37,7 +37,7 @@ def examine(root: Path | None) -> list[dict[str, str]]:
     if root:
         rows.append(_lock(root))
     rows += [
-        _tool(name, module)
+        _tool(name, module, needed=root is not None)
         for name, module in (
             ("papermill", "papermill"),
             ("nbval", "nbval"),
@@ -105,14 +105,22 @@ def _kernels() -> dict[str, str]:
 def _gpu() -> dict[str, str]:
     if not shutil.which("nvidia-smi"):
         return _row("GPU", "none found (needed by the full profile alone)")
-    out = subprocess.run(
-        ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
+    try:
+        out = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=20,
+            check=False,
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        out = ""
+    return _row(
+        "GPU",
+        out.strip().replace("\n", ", ")
+        or "nvidia-smi does not answer (needed by the full profile alone)",
     )
-    return _row("GPU", out.stdout.strip().replace("\n", ", ") or "driver does not answer")
 
 
 def _fonts() -> dict[str, str]:
@@ -162,14 +170,19 @@ def _lock(root: Path) -> dict[str, str]:
         for k, v in os.environ.items()
         if k not in ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX")
     }
-    done = subprocess.run(
-        [uv, "lock", "--check", "--offline"],
-        cwd=root,
-        env=hidden,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [uv, "lock", "--check", "--offline"],
+            cwd=root,
+            env=hidden,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=60,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return _row("uv.lock", "not checked (uv does not run; `make setup` sets it up anew)")
     stale = done.returncode != 0 and "needs to be updated" in done.stderr
     return _row(
         "uv.lock",
@@ -180,13 +193,12 @@ def _lock(root: Path) -> dict[str, str]:
     )
 
 
-def _tool(name: str, module: str) -> dict[str, str]:
-    missing = importlib.util.find_spec(module) is None
-    return _row(
-        name,
-        "not installed" if missing else "installed",
-        f"{name} is not installed: pip install 'kexian-utils[dev]'" if missing else "",
-    )
+def _tool(name: str, module: str, needed: bool) -> dict[str, str]:
+    if importlib.util.find_spec(module) is not None:
+        return _row(name, "installed")
+    if not needed:
+        return _row(name, "not installed (needed in a checkout alone)")
+    return _row(name, "not installed", f"{name} is not installed: `make setup`.")
 
 
 def chromium_path() -> str | None:

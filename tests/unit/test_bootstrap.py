@@ -1,5 +1,6 @@
 """A missing prerequisite gives one clear sentence and exit code 3."""
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -114,3 +115,63 @@ def test_make_help_lists_the_commands(checkout):
     ).stdout
     for command in ("book", "html", "test", "lab", "help", "clean"):
         assert f"make {command}" in out
+
+
+def module_of(checkout):
+    spec = importlib.util.spec_from_file_location("bootstrap", checkout / "tools" / "bootstrap.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def half_an_environment(checkout):
+    """A .venv that the marker calls ready, without packages."""
+    venv = checkout / ".venv"
+    (venv / "bin").mkdir(parents=True)
+    (venv / "pyvenv.cfg").touch()
+    (venv / "bin" / "python").symlink_to(sys.executable)
+    (venv / "bin" / "kexian").write_text(f"#!{venv}/bin/python\n", encoding="utf-8")
+    (venv / "kexian-ready").write_text(module_of(checkout).stamp(), encoding="utf-8")
+    return venv
+
+
+def test_an_environment_is_whole_where_it_was_made(checkout):
+    venv = half_an_environment(checkout)
+    assert bootstrap(checkout).returncode == 0  # nothing to do
+    moved = checkout / "moved"
+    shutil.copytree(venv, moved / ".venv", symlinks=True)
+    is_whole = module_of(checkout).is_whole
+    assert is_whole(str(venv))
+    assert not is_whole(str(moved / ".venv"))
+    (venv / "bin" / "python").unlink()
+    (venv / "bin" / "python").symlink_to("/nowhere/python3")
+    assert not is_whole(str(venv))
+
+
+def test_what_an_interruption_has_left_is_made_anew(checkout):
+    venv = half_an_environment(checkout)
+    (venv / "bin" / "python").unlink()
+    uv = checkout / ".uv" / "bin"
+    uv.mkdir(parents=True)
+    (uv / "python").symlink_to(sys.executable)  # a virtual environment without pip
+    (uv / "uv").write_bytes(b"\x7fELF")  # cut short
+    (uv / "uv").chmod(0o755)
+    dead = "http://127.0.0.1:9"
+    done = bootstrap(checkout, HTTPS_PROXY=dead, HTTP_PROXY=dead, ALL_PROXY=dead, PIP_RETRIES="0")
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[-1].startswith("kexian: PyPI could not be reached")
+    assert not venv.exists()
+    assert (uv / "pip").exists()
+
+
+def test_make_with_a_python_that_does_not_exist(checkout):
+    done = subprocess.run(
+        ["make", "setup", "PYTHON=/nowhere/python"],
+        cwd=checkout,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "kexian: no Python from 3.11 to below 3.14 was found at PYTHON=/nowhere" in done.stderr
+    assert "Error 127" not in done.stderr

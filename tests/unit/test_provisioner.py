@@ -334,7 +334,11 @@ def test_other_tools_use_the_kernel_by_its_name(tool, tmp_path):
         "Path('parent').write_text(Path(f'/proc/{os.getppid()}/cmdline').read_text())"
     )
     page = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_markdown_cell("# Page"), nbformat.v4.new_code_cell(code)],
+        cells=[
+            nbformat.v4.new_markdown_cell("# Page"),
+            nbformat.v4.new_code_cell(code),
+            nbformat.v4.new_code_cell("import matplotlib.pyplot as plt\nplt.plot([1])\nplt.show()"),
+        ],
         metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
     )
     nbformat.write(page, tmp_path / "page.ipynb")
@@ -349,3 +353,7 @@ def test_other_tools_use_the_kernel_by_its_name(tool, tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert template.__file__ in (tmp_path / "parent").read_text().split("\0")
+    if tool == "papermill":
+        assert "image/png" in (tmp_path / "out" / "page.ipynb").read_text()
+    elif tool == "jupyter-book":
+        assert list((tmp_path / "_build" / "jupyter_execute").glob("*.png"))

@@ -20,7 +20,7 @@ from kexian_utils import catalogue
 from kexian_utils.commands.main import main
 from kexian_utils.errors import KexianError
 from kexian_utils.runner.checks import hygiene
-from kexian_utils.runner.execution import cells, execute, files
+from kexian_utils.runner.execution import cells, engine, execute, files, pool
 from kexian_utils.runner.execution.files import Setting
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -206,7 +206,7 @@ def test_a_dying_kernel_is_named(checkout, chapter):
         notebook("print('first')", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"),
     )
     before = chapter.read_bytes()
-    refused(3, "the kernel died, most likely because the machine ran out of memory", "run", "7533")
+    refused(3, "the kernel died: the machine ran out of memory, or a cell ended", "run", "7533")
     assert chapter.read_bytes() == before
 
 
@@ -224,6 +224,80 @@ def test_other_chapters_still_run_after_a_failure(checkout, chapter):
     result = refused(2, "1 of 2 chapters failed", "run", "all")
     assert "7466 noise-and-gradient-penalty ran in" in result.output
     assert "up to date" in kexian("run", "7466").output
+
+
+def test_a_syntax_error_is_one_sentence_and_the_others_run(checkout, chapter, write_chapters):
+    write_chapters(a7466="print('hello'")
+    for command in ("run", "check"):
+        result = refused(2, "code cell 2 (code), line 1: '(' was never closed", command, "all")
+    assert "7533" in result.stdout
+    assert "line 1: '(' was never closed" in kexian("doctor", "--notebooks").stderr
+    write_chapters(a7466="1 + 1")
+    path = checkout / catalogue.load(checkout).article("7466").path
+    broken = json.loads(path.read_text())
+    broken["cells"][1]["source"] = "seed = "
+    path.write_text(json.dumps(broken))
+    refused(2, "code cell 1 (head), line 1: invalid syntax", "run", "7466")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"metadata": []},
+        {"cells": None},
+        {"cells": [5]},
+        {"cells": [{"cell_type": "code", "source": "1"}]},
+        {"nbformat": "x"},
+    ],
+)
+def test_a_notebook_of_another_make_is_one_sentence(checkout, chapter, write_chapters, change):
+    (other,) = write_chapters(a7466="1 + 1")
+    path = checkout / other.path
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    result = refused(2, f"git checkout -- {other.path}", "run", "7466", "7533")
+    assert "7533 integrated-gradients ran" in result.stdout
+    refused(2, f"{path.name} is corrupt", "claims")
+
+
+def test_a_fault_of_ours_stops_one_chapter(checkout, chapter, write_chapters, monkeypatch):
+    write_chapters(a7466="1 + 1")
+    known = pool.run_key
+
+    def run_key(root, article, *others):
+        if article.id == "7466":
+            raise ZeroDivisionError("oh")
+        return known(root, article, *others)
+
+    monkeypatch.setattr(pool, "run_key", run_key)
+    result = refused(2, "article 7466: ZeroDivisionError: oh (test_runner.py, line", "run", "all")
+    assert "7533 integrated-gradients ran" in result.stdout
+
+
+def test_one_long_line_takes_no_longer_than_many_short_ones(checkout, chapter):
+    code = "for sign in 'x', '7', ' ', '\\r':\n    print(sign * 300_000)"
+    files.write_notebook(chapter, notebook(code))
+    started = time.process_time()
+    kexian("accept", "7533", "--yes")
+    assert "says the same" in kexian("check", "7533", "--no-cache").output
+    assert time.process_time() - started < 10  # a minute where it grows with the square
+
+
+def test_streams_are_joined_as_nbclient_joins_them():
+    stream = nbformat.v4.new_output
+    outputs = [
+        stream("stream", name="stderr", text="e1"),
+        stream("stream", name="stdout", text="a\rb"),
+        stream("display_data", data={"text/plain": "d"}),
+        stream("stream", name="stdout", text="c\r\nd\re\n"),
+        stream("stream", name="stderr", text="e2\n"),
+    ]
+    cell = nbformat.v4.new_code_cell("", outputs=outputs)
+    engine._join_streams(cell)
+    assert [(o.get("name"), o.get("text")) for o in cell.outputs] == [
+        ("stdout", "bc\r\ne\n"),
+        ("stderr", "e1e2\n"),
+        (None, None),
+    ]
 
 
 def test_an_interrupted_run_leaves_nothing_half(checkout, chapter):
@@ -314,6 +388,19 @@ def test_the_doctor_names_a_wrong_encoding():
     )
     assert done.returncode == 3
     assert b"set PYTHONUTF8=1" in done.stderr
+
+
+@pytest.mark.parametrize("trouble", ["sleep 60", None])
+def test_the_doctor_outlives_a_driver_that_does_not_answer(tmp_path, monkeypatch, trouble):
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\nexec {trouble}\n" if trouble else "\x7fELF")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    run = subprocess.run
+    monkeypatch.setattr(
+        subprocess, "run", lambda *a, **k: run(*a, **k | {"timeout": k["timeout"] and 1})
+    )
+    assert "does not answer" in kexian("doctor").output
 
 
 def test_the_doctor_names_an_unknown_backend(monkeypatch):

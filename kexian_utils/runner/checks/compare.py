@@ -19,7 +19,6 @@ The rules, in short:
 from __future__ import annotations
 
 import json
-import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +36,7 @@ from kexian_utils.runner.checks.values import (
     json_difference,
     text_difference,
 )
+from kexian_utils.runner.execution.cells import without_overwritten
 
 TOLERANCE_TAG = "kexian-tolerance"
 EXEMPT_TAGS = frozenset({"nbval-ignore-output", "nbval-skip"})
@@ -243,7 +243,7 @@ def _streams(outputs: Sequence[Mapping]) -> dict[str, str]:
             name = output.get("name", "stdout")
             streams[name] = streams.get(name, "") + _text(output.get("text", ""))
     # What a carriage return overwrote (a progress bar) was never meant to stay.
-    return {name: re.sub(r"[^\n]*\r(?=[^\n])", "", text) for name, text in streams.items()}
+    return {name: without_overwritten(text) for name, text in streams.items()}
 
 
 def _text(value: Any) -> str:

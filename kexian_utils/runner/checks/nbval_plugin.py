@@ -37,6 +37,7 @@ from kexian_utils.runner.checks.compare import compare_cells, render_differences
 from kexian_utils.runner.execution.cache import article_at, run_key, write_record
 from kexian_utils.runner.execution.execute import environment, kernel_name, kernel_variables
 from kexian_utils.runner.execution.files import COMMITTED, build_folder, write_notebook
+from kexian_utils.runner.execution.homes import own_homes
 
 DEFAULT_CELL_TIMEOUT = 600.0
 NBVAL_CELL_TIMEOUT = 2000.0  # nbval's own default: read as "not given"
@@ -83,7 +84,7 @@ class KexianNotebook(IPyNbFile):
         except Exception as error:
             raise self.CollectError(
                 f"{self.path.name} is no readable notebook ({type(error).__name__}: {error}); "
-                "restore it with 'git checkout -- PATH'"
+                f"restore it with 'git checkout -- {os.path.relpath(self.path)}'"
             ) from error
         indices = [k for k, cell in enumerate(self.nb.cells) if cell.cell_type == "code"]
         self.executed = copy.deepcopy(self.nb)
@@ -109,7 +110,7 @@ class KexianNotebook(IPyNbFile):
         name = self.config.option.nbval_kernel_name or kernel_name()
         self.started = time.perf_counter()
         self.backend = os.environ.get("KERAS_BACKEND") or COMMITTED.backend
-        with environment(**kernel_variables(self.backend)):
+        with environment(**own_homes(), **kernel_variables(self.backend, self.nb)):
             self.kernel = RunningKernel(
                 name,
                 cwd=str(self.path.parent),

@@ -19,14 +19,24 @@ def is_code(cell: dict[str, Any]) -> bool:
     return cell["cell_type"] == "code" and not any(tag in tags for tag in _NOT_OURS)
 
 
+_MAGIC_LINE = re.compile(r"^\s*(?:[%!]|\w+ *= *[%!])")
+
+
 def parse_cell(cell: dict[str, Any]) -> ast.Module:
-    """The syntax tree of a code cell, without its magics.
+    """The syntax tree of a code cell, without its magics; empty for a cell of another language.
 
     Raises:
         SyntaxError: it is not Python.
     """
-    lines = "".join(cell["source"]).splitlines()
-    return ast.parse("\n".join("" if x.lstrip().startswith(("%", "!")) else x for x in lines))
+    source = "".join(cell["source"])
+    try:
+        return ast.parse(
+            "\n".join("" if _MAGIC_LINE.match(line) else line for line in source.splitlines())
+        )
+    except SyntaxError:
+        if source.lstrip().startswith("%%"):
+            return ast.Module([], [])
+        raise
 
 
 def code(notebook: dict[str, Any]) -> Iterator[ast.Module]:
@@ -108,6 +118,13 @@ def _digest(source: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def without_overwritten(text: str) -> str:
+    """What a terminal shows in the end of lines that carriage returns began anew."""
+    return _OVERWRITTEN.sub("", text)
+
+
+# Anchored: without the ^ a line of n characters takes n² steps.
+_OVERWRITTEN = re.compile(r"^[^\n]*\r(?=[^\n])", re.MULTILINE)
 FOLDED_TAG = "hide-input"
 _TITLE = re.compile(r"# @title ([^\n]*\S)[ \t]*(?:\n|\Z)")
 

@@ -14,6 +14,8 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.log import logger
 
+from kexian_utils.runner.execution.cells import without_overwritten
+
 NAME = "kexian"
 SAVE_SECONDS = 15.0
 
@@ -54,7 +56,7 @@ class SeldomSaving(NBClientEngine):
             startup_timeout=start_timeout,
             log_output=log_output,
             log=logger,
-            coalesce_streams=True,  # where a print is cut in two is chance
+            on_cell_executed=lambda cell, **_: _join_streams(cell),
             **options,
         )
         save = nb_man.save
@@ -68,6 +70,31 @@ class SeldomSaving(NBClientEngine):
             client.execute(env=env)
         finally:
             nb_man.save = save  # papermill writes the notebook now, whether it failed or not
+
+
+def _join_streams(cell: Any) -> None:
+    """Join what a cell wrote to each stream: where a print is cut in two is chance.
+
+    As nbclient's `coalesce_streams`, whose time grows with the square of a line's length.
+    """
+    outputs: list[Any] = []
+    streams: dict[str, Any] = {}
+    for output in cell.outputs:
+        if output.output_type != "stream":
+            outputs.append(output)
+        elif output.name in streams:
+            streams[output.name].append(output.text)
+        else:
+            streams[output.name] = [output.text]
+            outputs.append(output)
+    for output in outputs:
+        if output.output_type == "stream":
+            output.text = without_overwritten("".join(streams[output.name]))
+    for one, after in enumerate(outputs[1:]):
+        names = [outputs[one].get("name"), after.get("name")]
+        if names == ["stderr", "stdout"]:  # which comes first is chance, too
+            outputs[one : one + 2] = [after, outputs[one]]
+    cell.outputs = outputs
 
 
 logger.setLevel(logging.ERROR)  # else it tells of every cell

@@ -62,10 +62,20 @@ def environment(**values: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def kernel_variables(backend: str) -> dict[str, str]:
-    """The environment variables that every kernel of the project is started with."""
+def kernel_variables(backend: str, notebook: nbformat.NotebookNode | None = None) -> dict[str, str]:
+    """The environment variables that every kernel of the project is started with.
+
+    Args:
+        backend: of Keras.
+        notebook: for this one packages are imported beforehand, if it cannot tell (None: none are).
+    """
+    from kexian_utils.runner.execution.provisioner import preimports, sets_what_imports_read
+
+    cells = notebook.cells if notebook else ()
+    cold = sets_what_imports_read(cell.source for cell in cells if cell.cell_type == "code")
     return {
         "KERAS_BACKEND": backend,
+        "KEXIAN_PREIMPORT": preimports(backend) if notebook and not cold else "",
         "PYTHONUTF8": "1",
         "PYTHONHASHSEED": "0",
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
@@ -85,8 +95,10 @@ def kernel_name() -> str:
     return KERNEL
 
 
-def _kernel_environment(setting: Setting, variables: dict[str, str]) -> dict[str, str]:
-    environment = os.environ | kernel_variables(setting.backend) | variables
+def _kernel_environment(
+    setting: Setting, notebook: nbformat.NotebookNode, variables: dict[str, str]
+) -> dict[str, str]:
+    environment = os.environ | kernel_variables(setting.backend, notebook) | variables
     if setting.profile == "full" and environment.get("KEXIAN_THREADS") != "1":
         environment["KEXIAN_FORK"] = "0"  # all threads, which a template has fixed to one
     return environment
@@ -152,7 +164,7 @@ def run_notebook(
             resources={"metadata": {"path": str(folder or path.parent)}},
             progress_bar={"desc": path.stem, "leave": False, "unit": "cell"} if progress else False,
             execution_timeout=timeout,
-            env=_kernel_environment(setting, variables or {}),
+            env=_kernel_environment(setting, notebook, variables or {}),
             extra_arguments=["--log-level=50"],
         )
         os.replace(partial, output)
@@ -160,7 +172,9 @@ def run_notebook(
             failed.unlink()
     except PapermillExecutionError as error:
         kept = _keep(partial, failed)
-        reason = f"{error.ename}: {error.evalue}".strip().splitlines()[0]
+        words = " ".join(str(error.evalue).split())
+        said = f": {words[:300]}{' …' * (len(words) > 300)}" if words else ""
+        reason = f"{error.ename}{said}"
         missed = error.ename == "ClaimMissed"
         raise KexianError(
             f"{path.name}, {_place(notebook, error.source)}: {reason} {kept}",
@@ -168,8 +182,9 @@ def run_notebook(
         ) from error
     except DeadKernelError as error:
         raise KexianError(
-            f"{path.name}: the kernel died, most likely because the machine ran out of memory; "
-            f"close other programs or choose a smaller profile. {_keep(partial, failed)}",
+            f"{path.name}: the kernel died: the machine ran out of memory, or a cell ended the "
+            "process (os._exit, a crash of compiled code); close other programs or choose a "
+            f"smaller profile. {_keep(partial, failed)}",
             ENVIRONMENT,
         ) from error
     except CellTimeoutError as error:

@@ -12,7 +12,7 @@ from typing import Any
 import nbformat
 
 from kexian_utils.catalogue import Article
-from kexian_utils.errors import KexianError, from_os_error
+from kexian_utils.errors import ENVIRONMENT, KexianError, from_os_error
 from kexian_utils.runner.execution import cells
 
 
@@ -86,7 +86,7 @@ class Run:
 
 
 def read_notebook(path: Path) -> nbformat.NotebookNode:
-    """Read and validate a notebook (KexianError if it is missing or corrupt)."""
+    """Read and validate a notebook (KexianError if it is missing, corrupt, or no Python)."""
     if not path.is_file():
         raise KexianError(f"there is no notebook {path.name}; `kexian new ID` starts one.")
     try:
@@ -94,12 +94,35 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
         nbformat.validate(notebook)
         if not notebook.cells:
             raise ValueError("it has no cells")
-    except (ValueError, nbformat.ValidationError, AttributeError, KeyError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else "no content"
-        raise KexianError(
-            f"{path.name} is corrupt ({reason}); restore it with `git checkout -- {path.name}`."
-        ) from error
+        raise _corrupt(path, reason) from error
+    except nbformat.ValidationError as error:
+        raise _corrupt(path, str(error).strip().splitlines()[0][:120]) from error
+    except OSError as error:
+        raise KexianError(f"{path}: {error.strerror or error}.", ENVIRONMENT) from error
+    _check_syntax(notebook, path.name)
     return notebook
+
+
+def _corrupt(path: Path, reason: str) -> KexianError:
+    where = os.path.relpath(path)
+    return KexianError(
+        f"{path.name} is corrupt ({reason}); restore it with `git checkout -- {where}`."
+    )
+
+
+def _check_syntax(notebook: nbformat.NotebookNode, name: str) -> None:
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for number, cell in enumerate(code, start=1):
+        try:
+            cells.parse_cell(cell)
+        except (SyntaxError, ValueError, RecursionError) as error:
+            line = getattr(error, "lineno", None) or 1
+            raise KexianError(
+                f"{name}, code cell {number} ({cell.get('id', 'no id')}), line {line}: "
+                f"{getattr(error, 'msg', error)}; mend it in JupyterLab (`make lab`)."
+            ) from None
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import json
 import os
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -181,7 +182,17 @@ def as_they_end(
                 outcome = Outcome(article, result(future, article), None, left)
             except KexianError as error:
                 outcome = Outcome(article, None, error, left)
+            except Exception as error:  # a fault of ours stops this chapter and no other
+                outcome = Outcome(article, None, _unexpected(article, error), left)
             yield outcome
+
+
+def _unexpected(article: Article, error: Exception) -> KexianError:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return KexianError(
+        f"article {article.id}: {type(error).__name__}: {str(error).strip()[:200]} "
+        f"({Path(frame.filename).name}, line {frame.lineno}); this is a fault of kexian: report it."
+    )
 
 
 def _end(running: list[Future]) -> None:

@@ -1,17 +1,20 @@
 """Forked kernels: a Jupyter kernel provisioner that starts kernels from a template process.
 
-A notebook run by the kernel ``kexian`` finds TensorFlow (or JAX), SciPy and Matplotlib already
+A chapter that the project itself runs finds TensorFlow (or JAX), SciPy and Matplotlib already
 imported: the first kernel of a process starts a template that imports them
-(:mod:`.template`), and this and every further kernel is a fork of it. papermill,
-nbval, Jupyter Book and JupyterLab use it by its name, unchanged. What the environment decides at
-import (backend, threads, flags) is fixed for each template, so kernels with other settings get a
+(:mod:`.template`), and this and every further kernel is a fork of it. What the environment decides
+at import (backend, threads, flags) is fixed for each template, so kernels with other settings get a
 template of their own. Its kernels use one thread, as every profile but ``full`` does.
 
-KEXIAN_PREIMPORT names other modules to import, separated by commas.
+Only who knows that a notebook may find packages imported asks for it: KEXIAN_PREIMPORT names them,
+separated by spaces or commas, and :func:`preimports` what a chapter needs. For everybody else
+(papermill, nbval, Jupyter Book and JupyterLab, which use the kernel ``kexian`` by its name) nothing
+is imported before the first cell, which may still decide what packages find.
 
 Where a fork is not to be had (other systems than Linux, ``KEXIAN_FORK=0``, ``KEXIAN_THREADS`` other
 than 1), or something goes wrong, the kernel is started cold, the usual way; if something went
-wrong, with a warning.
+wrong, with a warning. Cold or forked, it writes neither to the user's IPython history nor new
+folders into the home directory.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import atexit
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -30,7 +34,7 @@ import tempfile
 import threading
 import warnings
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +43,7 @@ from jupyter_client.provisioning import LocalProvisioner
 
 from kexian_utils.experiment.backend import thread_variables
 from kexian_utils.runner.execution import template
+from kexian_utils.runner.execution.homes import own_homes
 
 KERNEL = "kexian"
 START_SECONDS = 180.0  # for the imports of a template, on a busy machine
@@ -49,8 +54,7 @@ ATTEMPTS = 3  # templates that may fail, for each setting, before kernels are co
 _COMMON = (
     "ipykernel.kernelapp",
     "ipykernel.ipkernel",
-    "matplotlib_inline.backend_inline",
-    "matplotlib.pyplot",
+    "matplotlib.pyplot",  # its backend is for a kernel to import: it looks for the shell
     "IPython.display",
     "scipy.linalg",
     "scipy.optimize",
@@ -64,13 +68,18 @@ _FRAMEWORKS = {
     "jax": ("jax", "keras", "tensorflow"),  # Keras sets TensorFlow's seed on every backend
     "torch": ("torch", "keras", "tensorflow"),
 }
+_PREIMPORT = "KEXIAN_PREIMPORT"
+_INLINE = "module://matplotlib_inline.backend_inline"
 
 # The environment variables that are read while packages are imported, by the start of their names.
 _READ_AT_IMPORT = (
     *("PYTHON", "KERAS_", "TF_", "XLA_", "JAX_", "CUDA_", "LD_", "MPL", "NPROC", "LC_", "LANG"),
     *("OMP_", "OPENBLAS_", "MKL_", "VECLIB_", "NUMEXPR_", "KMP_", "TORCH_", "PYTORCH_", "IPYTHON"),
-    *("VIRTUAL_ENV", "HOME", "KEXIAN_PREIMPORT"),
+    *("NUMPY_", "NPY_", "SCIPY_", "SKLEARN_", "JOBLIB_", "ABSL_", "GRPC_"),
+    *("VIRTUAL_ENV", "HOME", "XDG_", _PREIMPORT),
 )
+_MENTIONS = re.compile(rf"\b(?:{'|'.join(_READ_AT_IMPORT)})[A-Z0-9_]*\b")
+_NO_HISTORY = "--HistoryManager.hist_file=:memory:"
 
 
 class TemplateError(RuntimeError):
@@ -128,11 +137,20 @@ class ForkedKernel:
                 self._code = -signal.SIGKILL
 
 
-def modules_for(environment: dict[str, str]) -> tuple[str, ...]:
-    """What a template for kernels with this environment imports (KEXIAN_PREIMPORT decides)."""
-    if "KEXIAN_PREIMPORT" in environment:
-        return tuple(environment["KEXIAN_PREIMPORT"].replace(",", " ").split())
-    return (*_COMMON, *_FRAMEWORKS.get(environment.get("KERAS_BACKEND", ""), ()))
+def preimports(backend: str) -> str:
+    """What KEXIAN_PREIMPORT has to name for chapters, unless it is set already."""
+    return os.environ.get(_PREIMPORT, " ".join((*_COMMON, *_FRAMEWORKS[backend])))
+
+
+def sets_what_imports_read(sources: Iterable[str]) -> bool:
+    """Whether code names an environment variable that packages read while they are imported.
+
+    Such a notebook needs a cold kernel: in a forked one the packages have read it already.
+
+    Args:
+        sources: of the code cells.
+    """
+    return any(_MENTIONS.search(source) for source in sources)
 
 
 def _short_folder() -> Path:
@@ -157,15 +175,15 @@ class TemplateHandle:
         self.folder = _short_folder()
         self.socket = str(self.folder / "socket")
         self.log = self.folder / "log"
-        modules = modules_for(environment)
+        modules = environment.get(_PREIMPORT, "").replace(",", " ").split()
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, template.__file__, self.socket, *modules],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                # TensorFlow reads it once. Set as in experiment.backend, for cold kernels.
-                env={"TF_CPP_MIN_LOG_LEVEL": "2", **environment},
+                # Read once, at import. Set as experiment.backend and ipykernel do in cold kernels.
+                env={"TF_CPP_MIN_LOG_LEVEL": "2", "MPLBACKEND": _INLINE, **environment},
                 start_new_session=True,
             )
         timer = threading.Timer(START_SECONDS, self.process.kill)
@@ -334,7 +352,13 @@ class ForkProvisioner(LocalProvisioner):
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         """Fork a kernel; start it cold if that fails (with a warning) or is not wanted."""
         _kernels.add(self)
-        wanted = forks(kwargs.get("env") or os.environ)
+        environment = own_homes() | (kwargs.get("env") or os.environ)
+        kwargs["env"] = environment
+        if not any(word.startswith(_NO_HISTORY.partition("=")[0]) for word in cmd):
+            cmd = [*cmd, _NO_HISTORY]
+        # Matplotlib reads a file of that name in the kernel's folder, too, when it is imported.
+        settings = Path(kwargs.get("cwd") or os.getcwd(), "matplotlibrc")
+        wanted = forks(environment) and environment.get(_PREIMPORT) and not settings.exists()
         if wanted and cmd[:3] == [sys.executable, *template.LAUNCHER]:
             loop = asyncio.get_running_loop()
             try:

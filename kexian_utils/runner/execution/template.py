@@ -14,7 +14,7 @@ side sees it closed when the kernel has ended, even if the template was killed i
 
 import contextlib
 import gc
-import importlib
+import importlib.util
 import json
 import os
 import selectors
@@ -24,7 +24,7 @@ import socket
 import sys
 import time
 import traceback
-from typing import NoReturn
+from typing import Any, NoReturn
 
 REQUEST_LIMIT = 1 << 20  # bytes
 REQUEST_SECONDS = 5.0  # for a request to arrive whole
@@ -287,7 +287,7 @@ def run_kernel(connection: socket.socket, argv: list[str], cwd: str, environment
         # All kernels would draw the same numbers from the global stream, and hide a missing seed.
         # (Python reseeds its own `random` after a fork.)
         sys.modules["numpy.random"].seed()
-    sys.argv = [LAUNCHER[1], *argv]
+    sys.argv = [importlib.util.find_spec(LAUNCHER[1]).origin, *argv]
     threading.Thread(target=end_with, args=(connection,), daemon=True).start()
     from ipykernel import kernelapp
 
@@ -314,13 +314,37 @@ def end_with(connection: socket.socket) -> None:
     kill_group(os.getpid())
 
 
+class LateStream:
+    """Stands for ``sys.stdout`` or ``sys.stderr`` while packages are imported.
+
+    What keeps it (handlers of logging do) writes to the stream that a kernel puts in its place
+    later, as it would if it were imported there.
+
+    Args:
+        name: of the stream in `sys`.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        now = getattr(sys, self._name)
+        return getattr(getattr(sys, f"__{self._name}__") if now is self else now, attribute)
+
+    def close(self) -> None:
+        """Do nothing: absl's handler closes a stream that is none of Python's own."""
+
+
 def main() -> None:
     """Import what is named on the command line, say so on standard output, serve."""
     del sys.path[0]  # the folder of this script
     path, *names = sys.argv[1:]
+    for stream in ("stdout", "stderr"):
+        setattr(sys, stream, LateStream(stream))
     for name in names:
         with contextlib.suppress(ModuleNotFoundError):  # then the notebook says what is missing
             importlib.import_module(name)
+    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
     gc.collect()
     gc.freeze()  # the collector of a kernel leaves these pages shared
     template = Template(path, owner=0)

@@ -229,7 +229,7 @@ def run_jupyter_book(staged: Path, target: Path) -> Path:
     """
     if importlib.util.find_spec("jupyter_book") is None:
         raise KexianError(
-            "Jupyter Book is missing: call `make html`, or `pip install 'kexian-utils[dev]'`.",
+            "Jupyter Book is missing: call `make html` in a checkout.",
             ENVIRONMENT,
         )
     target.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,11 @@ class Entry:
 
 
 def entries(root: Path, articles: Iterable[Article]) -> list[Entry]:
-    """The claims that the stored notebooks hold, in the order of the catalogue."""
+    """The claims that the stored notebooks hold, in the order of the catalogue.
+
+    Raises:
+        KexianError: a notebook cannot be read.
+    """
     found = []
     for article in articles:
         path = root / article.path
