@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from myst_nb.core.render import MimeData, NbElementRenderer
 
 _SILENT = {RUN_MIME, FIGURE_MIME, HEADLINE_MIME}
+_FINISHED = "The run is complete."  # what `exp.finish` says beside its record
 
 
 def claim_anchor(claim: str) -> str:
@@ -49,13 +50,15 @@ class KexianMimeRenderer:
             return []
         if inline:
             return None
+        if data.mime_type == "text/plain" and data.content.strip() == _FINISHED:
+            return []
         if data.mime_type == CLAIM_MIME:
             record = data.content
             content = json.loads(record) if isinstance(record, str) else record
             return _claim(renderer, data, ClaimRecord.from_json(content))
         if data.mime_type == "image/png":
             return _image(renderer, data)
-        if data.mime_type == "text/markdown" and data.content.startswith(CLAIMS_HEAD):
+        if data.mime_type == "text/markdown" and CLAIMS_HEAD in data.content:
             return renderer.render_markdown(replace(data, content=linked_claims(data.content)))
         return None
 
@@ -66,9 +69,11 @@ def linked_claims(table: str) -> str:
     The claims themselves stand on the same page, with all that was measured.
 
     Args:
-        table: as :func:`kexian_utils.experiment.claims.claims_markdown` makes it.
+        table: as :func:`kexian_utils.experiment.claims.claims_markdown` makes it; text before it,
+            such as the headline, stays.
     """
-    rows = ["| claim | statement | verdict |", "|:--|:--|:--|"]
+    before, _, table = table.rpartition(CLAIMS_HEAD)
+    rows = [f"{before}| claim | statement | verdict |", "|:--|:--|:--|"]
     for row in table.splitlines()[2:]:
         if not row.startswith("| "):
             rows.append(row)
