@@ -7,7 +7,7 @@ BOOTSTRAP_PYTHON := $(or $(firstword $(foreach p,python3 python3.11 python,$(she
 BIN := .venv/bin
 export PYTHON
 
-.PHONY: help book html test lint lab clean distclean setup
+.PHONY: help book html pdf test lint lab clean distclean setup
 
 help:  ## Show this list.
 	@echo "Kexian, an executable companion to Scientific Spaces (kexue.fm)"
@@ -23,6 +23,9 @@ book: setup  ## Re-execute every notebook, build the HTML, print its first page.
 
 html: setup  ## Build the HTML from the stored outputs, without executing anything.
 	@$(BIN)/kexian book --from stored
+
+pdf: html  ## Print the book of the stored outputs into one PDF, _build/kexian.pdf (needs Chromium).
+	@$(BIN)/kexian pdf
 
 test: setup lint  ## Lint, then unit, notebook and book tests on all cores (KEXIAN_JOBS=1: on one).
 	@$(BIN)/python tools/run_tests.py

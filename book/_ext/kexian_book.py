@@ -12,7 +12,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from kexian_bar import add_about
 from kexian_page import mend
+from kexian_publish import add_meta, lost_page, write_addresses
+from kexian_references import LinkReferences, drop_unused_scripts
 from kexian_search import HAN
 from kexian_search import register as register_search
 
@@ -123,14 +126,22 @@ def _finish(app: Any, exception: Exception | None) -> None:
         page = path.read_text(encoding="utf-8")
         name = path.relative_to(app.outdir).with_suffix("").as_posix()
         path.write_text(mark_chinese(mend(page, name)), encoding="utf-8")
+    if app.config.html_baseurl:
+        write_addresses(Path(app.outdir), app.config.html_baseurl, app.config.kexian_chapters)
 
 
 def setup(app: Any) -> dict[str, Any]:
     """Register with Sphinx."""
     app.add_config_value("kexian_repository", "", "html", [str])
     app.add_config_value("kexian_branch", "main", "html", [str])
+    app.add_config_value("kexian_chapters", {}, "env", [dict])
+    app.add_post_transform(LinkReferences)
     register_search(app)
     app.connect("html-page-context", _add_chapter_bar)
+    app.connect("html-page-context", add_about, priority=600)  # below the bar
+    app.connect("html-page-context", add_meta, priority=600)
+    app.connect("html-page-context", drop_unused_scripts, priority=700)
+    app.connect("html-collect-pages", lost_page)
     app.connect("html-page-context", _note_formulas, priority=100)  # before Sphinx looks
     app.connect("build-finished", _finish)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": False}

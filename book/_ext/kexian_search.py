@@ -137,13 +137,14 @@ def write(app: Any, pages: dict[str, dict[str, Any]], table: str) -> None:
     """Write the index as a script, ``_static/search-index.js``.
 
     Args:
-        app: the Sphinx application, whose setting `kexian_articles` names each chapter's article.
+        app: the Sphinx application, whose setting `kexian_chapters` names each chapter's article.
         pages: by name: the `title` and the `sections` of a page.
         table: OpenCC's dictionary of characters.
     """
     listed, places = [], []
     for name, page in pages.items():
-        article, chinese = app.config.kexian_articles.get(name, ("", ""))
+        facts = app.config.kexian_chapters.get(name, {})
+        article, chinese = facts.get("id", ""), facts.get("title_zh", "")
         listed.append([f"{name}.html", page["title"], article, chinese])
         places += [[len(listed) - 1, *section] for section in page["sections"]]
     index: dict[str, Any] = {"pages": listed, "places": places}
@@ -179,7 +180,6 @@ def _write(app: Any, exception: Exception | None) -> None:
 
 def register(app: Any) -> None:
     """Replace Sphinx's search by the book's."""
-    app.add_config_value("kexian_articles", {}, "html", [dict])
     app.connect("builder-inited", _switch_off_sphinx_search)
     app.connect("html-collect-pages", _search_page)
     app.connect("html-page-context", _collect)

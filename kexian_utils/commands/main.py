@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -247,6 +248,23 @@ def book(root: Root, source: str) -> None:
     from kexian_utils.runner.pages.book import build
 
     click.echo(f"The book is ready: {build(source=source, root=root.path)}")
+
+
+@main.command()
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where to write it; default: kexian.pdf in the build folder.",
+)
+@click.pass_obj
+def pdf(root: Root, out: Path | None) -> None:
+    """Print the built book into one PDF with bookmarks (minutes; needs Chromium)."""
+    from kexian_utils.runner.execution.files import build_folder
+    from kexian_utils.runner.pages.pdf import NAME, write_pdf
+
+    folder = build_folder(root.path)
+    made = write_pdf(folder / "book", out or folder / NAME)
+    click.echo(f"The book is printed: {made} ({made.stat().st_size / 1e6:.0f} MB)")
 
 
 @main.command()

@@ -71,6 +71,25 @@ def public_address(root: Path) -> tuple[str, str]:
     return address, table.get("branch", "main")
 
 
+def site_address(root: Path) -> str:
+    """The public address of the book itself, from `[tool.kexian]` of pyproject.toml.
+
+    Returns:
+        The address with a slash at its end, or "" when it is not set.
+
+    Raises:
+        KexianError: it is set, but is no web address.
+    """
+    settings = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    address = settings.get("tool", {}).get("kexian", {}).get("address", "")
+    if address and not re.fullmatch(r"https://[\w.-]+(/[\w./~-]*)?", address):
+        raise KexianError(
+            f"[tool.kexian] address = {address!r} in pyproject.toml is no address such as "
+            "https://OWNER.github.io/NAME/; correct it, or leave it empty."
+        )
+    return f"{address.rstrip('/')}/" if address else ""
+
+
 def colab_cell(address: str, branch: str) -> str:
     """The source of the cell that installs the helpers on Colab and does nothing elsewhere."""
     source = f"kexian-utils @ git+{address}@{branch}" if address else ""

@@ -93,6 +93,23 @@
     return problems;
   }),
 
+  // "(5)" and "C8" in prose are links wherever the page holds what they name.
+  references: () => {
+    const article = document.querySelector('.bd-article'), problems = [];
+    if (!article) return problems;
+    const walker = document.createTreeWalker(article, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+      const text = walker.currentNode.textContent, parent = walker.currentNode.parentElement;
+      if (parent.closest('a, code, pre, h1, h2, h3, summary, script, .math, mjx-container, .text_html')) continue;
+      for (const found of text.matchAll(/\((\d{1,2}[a-z]?['’]?)\)(?! of the .* paper)|(?<![\w-])C\d+[a-z]?(?![\w-])/g)) {
+        const id = found[1] ? `eq-${found[1].replace(/['’]/, '-prime')}` : `claim-${found[0].toLowerCase()}`;
+        const place = document.getElementById(id);
+        if (place && !place.contains(parent)) problems.push(`no link: ${found[0]} in “${text.trim().slice(0, 60)}”`);
+      }
+    }
+    return problems;
+  },
+
   language: () => {
     const problems = [];
     if (!document.documentElement.lang) problems.push('the page names no language');

@@ -17,6 +17,7 @@ from kexian_utils.runner.doctor import CHROMIUM_HINT, chromium_path
 from kexian_utils.runner.pages.book import build
 
 ROOT = Path(__file__).resolve().parents[2]
+PUBLIC = "https://owner.github.io/name/"  # of the small book
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -112,11 +113,10 @@ def _build_small_book(folder: Path) -> Path:
     write_standin(root)
     settings = root / "pyproject.toml"
     text = settings.read_text(encoding="utf-8")
-    changed, count = re.subn(
-        r'^repository = ""$', 'repository = "https://github.com/owner/name"', text, flags=re.M
-    )
-    assert count == 1, "pyproject.toml must hold an empty `repository` in [tool.kexian]"
-    settings.write_text(changed, encoding="utf-8")
+    for name, value in (("repository", "https://github.com/owner/name"), ("address", PUBLIC)):
+        text, count = re.subn(rf'^{name} = ""$', f'{name} = "{value}"', text, flags=re.M)
+        assert count == 1, f"pyproject.toml must hold an empty `{name}` in [tool.kexian]"
+    settings.write_text(text, encoding="utf-8")
     return build("stored", root, root / "_build").parent
 
 

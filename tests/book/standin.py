@@ -54,6 +54,21 @@ ERRATA = """## Where the article errs or has aged
 ### A heading inside
 
 $$L\\le \\lambda_{\\max}(M)\\tag{6}$$"""
+REFERENCES = """## 2. A section with references
+
+By (1) and (3), as C2 says, and sections 2 and 3, in Figure 1 or in
+exercise 1; so [Someone (2016)](https://arxiv.org/abs/1805.11604).
+
+Not by (9), nor (2016), nor C99, section 7, `(1)`, 6992, or equation (1) of the first paper.
+
+## 3. Exercises
+
+**1.** Show that $1+1=2$.
+
+## References
+
+- Someone (2016). *A Work*. [link](https://arxiv.org/abs/1805.11604)"""
+CAPTION = "**Figure 1.** A line that rises, as in (4)."
 
 
 def claim(number, verdict, kind="theorem", study=None, note=""):
@@ -166,15 +181,16 @@ def notebook():
         code("profile = 'default'", []),
         code("exp.start()", [shown("Kexian 8397", **{RUN_MIME: run_record("start")})]),
         code(
-            "exp.headline()",
+            "# @title Place of the headline\nexp.headline()",
             [shown(HEADLINE, **{HEADLINE_MIME: headline, "text/markdown": HEADLINE})],
         ),
         code(CODE, [said]),
         code("check()", [shown("claim", **{CLAIM_MIME: record}) for record in CLAIMS]),
-        code("plots.show()", [pictured]),
+        code("plots.show()", [pictured, shown(CAPTION, **{"text/markdown": CAPTION})]),
         code("sliders.show()", [shown("Slider", **{"text/html": page, FIGURE_MIME: digest})]),
         new_markdown_cell(ERRATA),
-        code("exp.finish()", [shown("Done.", **{RUN_MIME: run_record("finish")})]),
+        new_markdown_cell(REFERENCES),
+        code("exp.finish()", [shown("The run is complete.", **{RUN_MIME: run_record("finish")})]),
     ]
     for number, cell in enumerate(c for c in cells if c.cell_type == "code"):
         cell["execution_count"] = number + 1

@@ -25,7 +25,7 @@ def place(tmp_path_factory, serve):
 def problems(browser, place, body, head=""):
     folder, address = place
     (folder / "page.html").write_text(PAGE.format(head=head, body=body), encoding="utf-8")
-    return look_everywhere(browser, f"{address}/page.html", (*LOOKS, "formulas"))
+    return look_everywhere(browser, f"{address}/page.html", (*LOOKS, "formulas", "references"))
 
 
 def test_a_sound_page_has_no_problem(browser, place):
@@ -66,6 +66,8 @@ def test_a_sound_page_has_no_problem(browser, place):
         ("no alternative text", f'<img src="{DOT}">', ""),
         ("Chinese without lang", "<p>中文</p>", ""),
         ("contrast", '<p style="color:#999;background:#fff">pale</p>', ""),
+        ("no link: (5)", '<div class="bd-article"><p>by (5)<p id="eq-5">x</div>', ""),
+        ("no link: C2", '<div class="bd-article"><p>C2 says<p id="claim-c2">x</div>', ""),
         ("console", "<script>console.error('bad')</script>", ""),
         ("page error", "<script>nothing.there()</script>", ""),
     ],

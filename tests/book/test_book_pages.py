@@ -25,6 +25,7 @@ FIXED = (
     "status",
     "bibliography",
     "search",
+    "404",
 )
 PARTS = tuple(f"parts/{part.id}" for part in catalogue.load(ROOT).parts)
 ROOMS = dict.fromkeys(entry.room for entry in library.read(ROOT).entries)
@@ -34,7 +35,7 @@ CHAPTERS = tuple(f"{article.part}/{article.slug}" for article in chapters_of(ROO
 
 @pytest.mark.parametrize("page", [*FIXED, *PARTS, *LIBRARY, *CHAPTERS])
 def test_a_page_is_whole_on_phone_and_screen_in_light_and_dark(page, browser, address):
-    looks = (*LOOKS, "formulas")
+    looks = (*LOOKS, "formulas", "references")
     assert look_everywhere(browser, f"{address}/{page}.html", looks) == []
 
 
@@ -370,6 +371,8 @@ def test_a_page_asks_for_what_it_uses(browser, small_address):
     assert not {"searchtools.js", "searchindex.js"} & (front | chapter | searching)
     assert not search_scripts & (front | chapter)
     assert "fontawesome.js" not in front | chapter | searching
+    assert {"previews.js", "code.js"} <= chapter
+    assert not {"previews.js", "code.js"} & (front | searching)
 
 
 @pytest.mark.parametrize("width", [375, 1280])
@@ -409,7 +412,7 @@ def test_the_filter_of_the_ledger_is_in_the_address(browser, small_address):
 
 def test_solutions_are_unfolded_on_paper_and_addresses_printed(browser, small_address):
     with visit(browser, f"{small_address}/{PAGE}.html") as (page, _):
-        solution = page.locator(".bd-article details:not(.hide)").first
+        solution = page.locator(".bd-article details:not(.hide)", has_text="Solution").first
         closed = solution.evaluate("node => node.scrollHeight")
         page.emulate_media(media="print")
         assert solution.evaluate("node => node.getBoundingClientRect().height") > closed + 10

@@ -239,12 +239,15 @@ def test_a_folded_cell_is_called_what_its_first_line_says():
         "cellView": "form",
     }
     others = [nbformat.v4.new_code_cell(text) for text in ("plot()", "exp.finish()")]
-    notebook = nbformat.v4.new_notebook(cells=[cell, *others])
-    first, second, last = books.with_named_folds(notebook)["cells"]
+    others[1].outputs = [nbformat.v4.new_output("display_data", data={"text/plain": "x"})]
+    filled = nbformat.v4.new_code_cell('# @title Fill it in\nexp.headline(f"{x}")', id="filled")
+    notebook = nbformat.v4.new_notebook(cells=[cell, *others, filled])
+    first, second, last, silent = books.with_named_folds(notebook)["cells"]
     prompt = first["metadata"]["mystnb"]["code_prompt_show"].format(type="x")
     assert prompt == "Code · Draw {one} figure"
     assert second["metadata"] == {}
     assert last["metadata"]["tags"] == ["remove-input"]
+    assert silent["metadata"]["tags"] == ["remove-cell"]
     assert "mystnb" not in cell.metadata
     cell.source = "plot()"  # opened again
     cells.fold(cell)
@@ -369,6 +372,8 @@ def test_the_table_that_closes_a_chapter_leads_to_its_claims(made):
         assert claim.sentence in table
     assert "(at least" not in table
     assert all(row.count(" | ") == 2 for row in table.splitlines()[2:])
+    said = f"**Measured here:** much.\n\n{claims_markdown(chapter.claims)}"  # as a run shows it
+    assert linked_claims(said) == f"**Measured here:** much.\n\n{table}"
 
 
 def test_the_table_that_closes_a_chapter_of_the_book_has_these_links(book):
@@ -376,3 +381,36 @@ def test_the_table_that_closes_a_chapter_of_the_book_has_these_links(book):
         page = (book / article.part / f"{article.slug}.html").read_text(encoding="utf-8")
         for claim in article.claims:
             assert f'href="#claim-{claim.lower()}"' in page, article.id
+
+
+def test_chapters_to_begin_with_are_named_by_the_page(made):
+    text = pages.fill("<!-- kexian:start\n7076: To come.\n8397: Because.\n-->", made)
+    assert "Because." in text
+    assert "To come." not in text
+    with pytest.raises(ValueError, match="ID: why"):
+        pages.start(made, "8397")
+    assert "kexian-state" in pages.state(made, "")
+    assert 'href="ledger.html?verdict=not%20run"' in pages.state(made, "")
+
+
+def test_close_chapters_are_found_with_a_reason(made):
+    import copy
+
+    from kexian_utils.runner.pages import chapters as chapter_pages
+
+    listed = made.catalogue
+    text = {"8397": "see [x](../optimisation/batch-normalization.ipynb)", "6992": "", "7469": ""}
+    chapters = []
+    for id, words in text.items():
+        copied = copy.deepcopy(notebook())
+        cited = "" if id == "8397" else "<!-- references: pearlmutter1994fast -->"
+        copied["cells"][0]["source"] = words + cited
+        chapters.append(pages.Chapter(listed.article(id), copied))
+    book = pages.Book(listed, tuple(chapters))
+    found = chapter_pages.related(
+        book, {"8397": {"plots"}, "6992": set(), "7469": set()}, ROOT / "book/references.bib"
+    )
+    assert "batch-normalization.ipynb): named here" in found["8397"]
+    assert "named here" not in found["7469"]
+    assert "of the same part; both cite Pearlmutter (1994)" in found["7469"]
+    assert "names this one" in found["6992"]

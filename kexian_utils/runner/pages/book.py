@@ -6,6 +6,7 @@ the executed copies in the build folder.
 
 from __future__ import annotations
 
+import ast
 import copy
 import importlib.util
 import os
@@ -26,9 +27,10 @@ from kexian_utils.errors import ENVIRONMENT, FOUND, KexianError, from_os_error
 from kexian_utils.runner.execution import cells
 from kexian_utils.runner.execution.cache import finished_run
 from kexian_utils.runner.execution.files import Run, build_folder, read_notebook, with_outputs_of
+from kexian_utils.runner.pages import chapters as chapter_pages
 from kexian_utils.runner.pages import library
 from kexian_utils.runner.pages import render as pages
-from kexian_utils.runner.skeleton import public_address
+from kexian_utils.runner.skeleton import public_address, site_address
 
 SOURCES = ("stored", "runs")
 
@@ -103,21 +105,38 @@ def stage(root: Path, target: Path, source: str = "stored") -> pages.Book:
         bibliography.write_text("", encoding="utf-8")
     import nbformat
 
-    helpers = _write_library(root, target, book)
+    used = _write_library(root, target, book)
+    modules = {article: {entry.module for entry in found} for article, found in used.items()}
+    related = chapter_pages.related(book, modules, bibliography)
     for chapter in chapters:
         path = target / f"{chapter.page}.ipynb"
         path.parent.mkdir(parents=True, exist_ok=True)
         notebook = chapter.notebook
-        if chapter.article.id in helpers:
-            cell = nbformat.v4.new_markdown_cell(helpers[chapter.article.id], id="helpers-used")
-            notebook = nbformat.from_dict({**notebook, "cells": [*notebook.cells, cell]})
+        article = chapter.article.id
+        ends = {
+            "helpers-used": library.helpers_used(used.get(article, ())),
+            "related-chapters": related.get(article, ""),
+        }
+        added = [nbformat.v4.new_markdown_cell(text, id=id) for id, text in ends.items() if text]
+        notebook = nbformat.from_dict({**notebook, "cells": [*notebook.cells, *added]})
         nbformat.write(with_named_folds(notebook), path)
     _write_settings(root, target, book)
     _write_contents(root, target, book)
     return book
 
 
-_FRAME = ("exp.headline()", "exp.finish()")  # what they show says it all
+_FRAME = ("exp.headline", "exp.finish")  # what they show says it all
+
+
+def _is_frame(source: str) -> bool:
+    """Whether a cell calls nothing but what opens or closes a run."""
+    try:
+        calls = [getattr(statement, "value", None) for statement in ast.parse(source).body]
+    except SyntaxError:  # magics
+        return False
+    return bool(calls) and all(
+        isinstance(call, ast.Call) and ast.unparse(call.func) in _FRAME for call in calls
+    )
 
 
 def with_named_folds(notebook: Any) -> Any:
@@ -132,13 +151,15 @@ def with_named_folds(notebook: Any) -> Any:
         if title is not None:
             words = "Code · " + title.replace("{", "{{").replace("}", "}}")  # a format string
             cell["metadata"]["mystnb"] = {"code_prompt_show": words, "code_prompt_hide": words}
-        if cell["source"].strip() in _FRAME:
-            cell["metadata"]["tags"] = [*tags, "remove-input"]
+        if _is_frame(cell["source"]):
+            kept = [tag for tag in tags if tag not in ("hide-input", "hide-cell")]
+            removed = "remove-input" if cell.get("outputs") else "remove-cell"
+            cell["metadata"]["tags"] = [*kept, removed]
     return notebook
 
 
-def _write_library(root: Path, target: Path, book: pages.Book) -> dict[str, str]:
-    """Write the pages on the library; by article, the list of helpers that its chapter uses."""
+def _write_library(root: Path, target: Path, book: pages.Book) -> dict[str, list[library.Entry]]:
+    """Write the pages on the library; by article, the helpers that its chapter uses."""
     if not book.with_library:
         return {}
     notebooks = {chapter.article.id: chapter.notebook for chapter in book.chapters}
@@ -148,11 +169,10 @@ def _write_library(root: Path, target: Path, book: pages.Book) -> dict[str, str]
         path = target / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    lists = {
-        article: library.helpers_used(library.names_used(library.code_of(notebook), known))
+    return {
+        article: library.names_used(library.code_of(notebook), known)
         for article, notebook in notebooks.items()
     }
-    return {article: text for article, text in lists.items() if text}
 
 
 def _chapters(root: Path, catalogue: Catalogue, source: str) -> Iterator[pages.Chapter]:
@@ -182,7 +202,8 @@ def _write_settings(root: Path, target: Path, book: pages.Book) -> None:
     repository, branch = public_address(root)
     own = settings["sphinx"]["config"]
     own["kexian_repository"], own["kexian_branch"] = repository, branch
-    own["kexian_articles"] = {c.page: [c.article.id, c.article.title_zh] for c in book.chapters}
+    own["html_baseurl"] = address = site_address(root)
+    own["kexian_chapters"] = chapter_pages.facts(book, target / "references.bib", address)
     text = yaml.safe_dump(settings, allow_unicode=True, sort_keys=False)
     (target / "_config.yml").write_text(text, encoding="utf-8")
 

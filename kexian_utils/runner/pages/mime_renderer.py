@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from myst_nb.core.render import MimeData, NbElementRenderer
 
 _SILENT = {RUN_MIME, FIGURE_MIME, HEADLINE_MIME}
+_FINISHED = "The run is complete."  # what `exp.finish` says beside its record
 
 
 def claim_anchor(claim: str) -> str:
@@ -52,6 +53,8 @@ class KexianMimeRenderer:
             return []
         if inline:
             return None
+        if data.mime_type == "text/plain" and data.content.strip() == _FINISHED:
+            return []
         if data.mime_type == CLAIM_MIME:
             record = data.content
             content = json.loads(record) if isinstance(record, str) else record
@@ -59,9 +62,7 @@ class KexianMimeRenderer:
         if data.mime_type == "image/png":
             return _image(renderer, data)
         if data.mime_type == "text/markdown" and CLAIMS_HEAD in data.content:
-            headline, head, rows = data.content.partition(CLAIMS_HEAD)
-            content = headline + linked_claims(head + rows)
-            return renderer.render_markdown(replace(data, content=content))
+            return renderer.render_markdown(replace(data, content=linked_claims(data.content)))
         return None
 
 
@@ -71,9 +72,11 @@ def linked_claims(table: str) -> str:
     The claims themselves stand on the same page, with all that was measured.
 
     Args:
-        table: as :func:`kexian_utils.experiment.claims.claims_markdown` makes it.
+        table: as :func:`kexian_utils.experiment.claims.claims_markdown` makes it; text before it,
+            such as the headline, stays.
     """
-    rows = ["| claim | statement | verdict |", "|:--|:--|:--|"]
+    before, _, table = table.rpartition(CLAIMS_HEAD)
+    rows = [f"{before}| claim | statement | verdict |", "|:--|:--|:--|"]
     for row in table.splitlines()[2:]:
         if not row.startswith("| "):
             rows.append(row)

@@ -24,6 +24,29 @@ def _read(path: Path, stamp: int) -> Any:
         raise KexianError(f"{path.name} cannot be read: {error}; correct the entry.") from error
 
 
+def read_entries(bib_path: Path) -> Any:
+    """The entries of the bibliography, by key, as pybtex reads them."""
+    return _read(bib_path, bib_path.stat().st_mtime_ns).entries
+
+
+def entry_of(address: str, bib_path: Path) -> list[str]:
+    """The BibTeX of the work with this address, as a list of one; empty if there is none."""
+    for key, entry in read_entries(bib_path).items():
+        if entry.fields.get("url") == address:
+            people = {role: " and ".join(map(str, who)) for role, who in entry.persons.items()}
+            fields = {**people, **entry.fields}
+            lines = "".join(f"  {name} = {{{value}}},\n" for name, value in fields.items())
+            return [f"@{entry.original_type}{{{key},\n{lines}}}"]
+    return []
+
+
+def author_year(entry: Any) -> str:
+    """A work as prose names it: "Zhang et al. (2020)"."""
+    people = [_plain(" ".join(p.prelast_names + p.last_names)) for p in entry.persons["author"]]
+    names = f"{people[0]} et al." if len(people) > 2 else " and ".join(people)
+    return f"{names} ({entry.fields['year']})"
+
+
 def references_markdown(keys: Sequence[str], bib_path: Path) -> str:
     """Return the reference list as Markdown, one line per work, in the order of ``keys``.
 
@@ -43,7 +66,7 @@ def references_markdown(keys: Sequence[str], bib_path: Path) -> str:
     doubled = sorted({key for key in keys if list(keys).count(key) > 1})
     if doubled:
         raise KexianError(f"reference keys listed twice: {', '.join(doubled)}; drop one.")
-    entries = _read(bib_path, bib_path.stat().st_mtime_ns).entries
+    entries = read_entries(bib_path)
     unknown = [key for key in keys if key not in entries]
     if unknown:
         raise KexianError(

@@ -26,7 +26,7 @@ from kexian_utils.mime import FIGURE_MIME, HEADLINE_MIME, RUN_MIME
 from kexian_utils.runner.pages.mime_renderer import claim_anchor, verdict_class
 from kexian_utils.runner.pages.pictures import light_and_dark
 
-MARK = re.compile(r"^<!-- kexian:([\w -]+?) -->$", re.MULTILINE)
+MARK = re.compile(r"^<!-- kexian:([\w-]+)(?:\s+(.+?))??\s*-->$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -96,17 +96,17 @@ def load_chapter(article: Article, notebook: Any, study: Path | None) -> Chapter
 
 
 def fill(text: str, book: Book) -> str:
-    """Replace every ``<!-- kexian:NAME -->`` line of a page by what is generated for NAME.
+    """Replace every ``<!-- kexian:NAME WORDS -->`` of a page by what is generated for NAME.
 
     Raises:
         ValueError: nothing is known by that name.
     """
 
     def replace(match: re.Match[str]) -> str:
-        name, _, argument = match[1].partition(" ")
+        name, argument = match[1], match[2] or ""
         if name not in GENERATORS:
             raise ValueError(
-                f"a page asks for 'kexian:{match[1]}'; known are {', '.join(sorted(GENERATORS))}"
+                f"a page asks for 'kexian:{name}'; known are {', '.join(sorted(GENERATORS))}"
             )
         return GENERATORS[name](book, argument)
 
@@ -202,13 +202,73 @@ def part_list(book: Book, part: str) -> str:
 
 
 def contents(book: Book, _: str) -> str:
-    """The nine parts with the number of finished chapters."""
+    """A card for each of the nine parts, with its finished chapters."""
     rows = []
     for part in book.catalogue.parts:
         articles = book.catalogue.select(part.id)
-        ready = sum(book.chapter(article) is not None for article in articles)
+        ready = [c for article in articles if (c := book.chapter(article)) is not None]
         rows.append((part, ready, len(articles)))
     return page_html("contents.html", rows=rows)
+
+
+# -- front page -----------------------------------------------------------------------------------
+
+
+def front_picture(book: Book, id: str) -> str:
+    """The headline figure of a chapter with its caption; of any chapter if that one is to come."""
+    wanted = sorted(book.chapters, key=lambda chapter: chapter.article.id != id)
+    for chapter in wanted:
+        found = picture_of(book, chapter)
+        if found is not None:
+            record = next(r for r in chapter.records(FIGURE_MIME) if r.get("headline"))
+            caption = re.sub(r"^\*\*Figure \d+\.\*\*\s*", "", record.get("caption", ""))
+            width, height = picture_size(chapter)
+            return page_html(
+                "front.html",
+                chapter=chapter,
+                files=found[0],
+                alt=found[1],
+                caption=caption,
+                width=width,
+                height=height,
+            )
+    return ""
+
+
+def picture_size(chapter: Chapter) -> tuple[int, int]:
+    """Width and height of the chapter's headline figure in pixels of the file."""
+    found = headline_picture(chapter)
+    with Image.open(io.BytesIO(found[0] if found else b"")) as picture:
+        return picture.size
+
+
+def start(book: Book, lines: str) -> str:
+    """Chapters to begin with: lines "ID: why"; those that are to come are left out.
+
+    Raises:
+        ValueError: a line has no article, or says no reason.
+    """
+    chosen = []
+    for line in lines.splitlines():
+        id, colon, why = line.partition(":")
+        if not colon or not why.strip():
+            raise ValueError(f"kexian:start wants lines 'ID: why', got {line!r}")
+        chapter = book.chapter(book.catalogue.article(id))
+        if chapter is not None:
+            chosen.append((chapter, why.strip()))
+    return page_html("start.html", chosen=chosen) if chosen else ""
+
+
+def state(book: Book, _: str) -> str:
+    """How far the book is, and its verdicts as a bar whose pieces lead into the ledger."""
+    counts = Counter(claim.verdicts[-1] for chapter in book.chapters for claim in chapter.claims)
+    return page_html(
+        "state.html",
+        counts=[(verdict, counts[verdict]) for verdict in VERDICTS if counts[verdict]],
+        claims=sum(counts.values()),
+        ready=len(book.chapters),
+        articles=len(book.catalogue.articles),
+    )
 
 
 def finished(book: Book, _: str) -> str:
@@ -252,22 +312,28 @@ def headline_picture(chapter: Chapter) -> tuple[bytes, dict[str, Any]] | None:
     return None
 
 
+def picture_of(book: Book, chapter: Chapter) -> tuple[dict[str, str], str] | None:
+    """The gallery's files of the chapter's headline figure ("light", "dark"), and its alt text."""
+    found = headline_picture(chapter)
+    if found is None:
+        return None
+    png, metadata = found
+    files = {name: f"{chapter.article.slug}-{name}.webp" for name in ("light", "dark")}
+    if book.pictures is not None and not (book.pictures / files["dark"]).is_file():
+        book.pictures.mkdir(parents=True, exist_ok=True)
+        picture: Image.Image = Image.open(io.BytesIO(png))
+        for name, small in light_and_dark(picture, metadata.get("colours", ())).items():
+            (book.pictures / files[name]).write_bytes(small)
+    return files, metadata["alt"]
+
+
 def gallery(book: Book, _: str) -> str:
     """One card for each chapter that has a headline figure."""
     cards = []
     for chapter in book.chapters:
-        found = headline_picture(chapter)
-        if found is None:
-            continue
-        png, metadata = found
-        files = {}
-        picture: Image.Image = Image.open(io.BytesIO(png))
-        for name, small in light_and_dark(picture, metadata.get("colours", ())).items():
-            files[name] = f"{chapter.article.slug}-{name}.webp"
-            if book.pictures is not None:
-                book.pictures.mkdir(parents=True, exist_ok=True)
-                (book.pictures / files[name]).write_bytes(small)
-        cards.append((chapter, files, metadata["alt"]))
+        found = picture_of(book, chapter)
+        if found is not None:
+            cards.append((chapter, *found))
     return page_html("gallery.html", cards=cards) if cards else "No chapter is finished yet."
 
 
@@ -399,9 +465,12 @@ GENERATORS: dict[str, Callable[[Book, str], str]] = {
     "contents": contents,
     "errata": errata,
     "finished": finished,
+    "front-picture": front_picture,
     "gallery": gallery,
     "ledger": ledger,
     "library": library_link,
     "part": part_list,
+    "start": start,
+    "state": state,
     "status": status,
 }
