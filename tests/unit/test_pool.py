@@ -1,5 +1,6 @@
 """Several chapters at a time: order, failures, interruption, digits."""
 
+import ast
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from click.testing import CliRunner
 from kexian_utils import catalogue
 from kexian_utils.commands.main import main
 from kexian_utils.errors import KexianError
-from kexian_utils.runner.execution import budgets, files, pool
+from kexian_utils.runner.execution import budgets, cells, files, pool
 from kexian_utils.runner.execution.files import Setting
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,8 +31,8 @@ def checkout(empty_checkout):
 
 
 def text_of(root, article, setting=SMOKE):
-    cells = files.read_notebook(files.Run(root, article, setting).copy).cells
-    return "".join(output.get("text", "") for output in cells[-1].outputs)
+    notebook = files.read_notebook(files.Run(root, article, setting).copy)
+    return "".join(output.get("text", "") for output in notebook.cells[-1].outputs)
 
 
 def test_kernels_run_beside_each_other_in_their_own_folders(checkout, write_chapters):
@@ -330,6 +332,22 @@ def test_a_chapter_that_is_too_slow_is_named_and_holds_up_no_other(checkout, wri
     assert result.exit_code == 1
     assert [f"stored {article.path}" in result.output for article in articles] == [True, True]
     assert "default = 24 (CPU" in result.output
+
+
+def test_one_thread_parses_at_a_time(monkeypatch):
+    inside, most = [], []
+
+    def slow_parse(source):
+        inside.append(source)
+        most.append(len(inside))
+        time.sleep(0.02)
+        inside.remove(source)
+        return ast.Module([], [])
+
+    monkeypatch.setattr(ast, "parse", slow_parse)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(cells.parse, "abcd"))
+    assert most == [1, 1, 1, 1]
 
 
 def test_commands_start_without_what_they_do_not_need():

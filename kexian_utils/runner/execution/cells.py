@@ -6,6 +6,7 @@ import ast
 import functools
 import hashlib
 import re
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +23,19 @@ def is_code(cell: dict[str, Any]) -> bool:
 _MAGIC_LINE = re.compile(r"^\s*(?:[%!]|\w+ *= *[%!])")
 
 
+_PARSER = threading.Lock()
+
+
+def parse(source: str) -> ast.Module:
+    """`ast.parse`, one thread at a time.
+
+    CPython 3.11 counts the depth of what all threads build in one number, and where two of them
+    meet it raises SystemError (python/cpython#106905).
+    """
+    with _PARSER:
+        return ast.parse(source)
+
+
 def parse_cell(cell: dict[str, Any]) -> ast.Module:
     """The syntax tree of a code cell, without its magics; empty for a cell of another language.
 
@@ -30,7 +44,7 @@ def parse_cell(cell: dict[str, Any]) -> ast.Module:
     """
     source = "".join(cell["source"])
     try:
-        return ast.parse(
+        return parse(
             "\n".join("" if _MAGIC_LINE.match(line) else line for line in source.splitlines())
         )
     except SyntaxError:
@@ -114,7 +128,7 @@ def digest(notebook: dict[str, Any]) -> str:
 @functools.lru_cache(maxsize=4096)
 def _digest(source: str) -> str:
     magic = re.search(r"^\s*[%!]|;\s*(?:#.*)?\Z", source, re.MULTILINE)
-    text = source if magic else ast.dump(bare(ast.parse(source)))
+    text = source if magic else ast.dump(bare(parse(source)))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -80,7 +80,7 @@ def code_digest(path: Path) -> str:
 
 @functools.lru_cache(maxsize=1024)
 def _code_digest(path: Path, modified: int) -> str:
-    tree = cells.bare(cells.without_typing(ast.parse(path.read_text(encoding="utf-8"))))
+    tree = cells.bare(cells.without_typing(cells.parse(path.read_text(encoding="utf-8"))))
     for node in ast.walk(tree):
         if (table := _lazy_table(node)) is not None:
             table.keys, table.values = [], []
@@ -111,7 +111,7 @@ def _program(notebook: dict[str, Any]) -> ast.Module:
 
 @functools.lru_cache(maxsize=1024)
 def _parsed(path: Path, modified: int) -> ast.Module:
-    return cells.without_typing(ast.parse(path.read_text(encoding="utf-8")))
+    return cells.without_typing(cells.parse(path.read_text(encoding="utf-8")))
 
 
 @functools.lru_cache(maxsize=1024)

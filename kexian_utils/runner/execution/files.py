@@ -142,14 +142,14 @@ def declared_parameters(notebook: nbformat.NotebookNode, name: str) -> dict[str,
     """
     import ast
 
-    cells = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", ())]
-    if len(cells) != 1:
+    tagged = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", ())]
+    if len(tagged) != 1:
         raise KexianError(
-            f"{name} has {len(cells) or 'no'} cells tagged `parameters`; it needs exactly one, "
+            f"{name} has {len(tagged) or 'no'} cells tagged `parameters`; it needs exactly one, "
             'with profile = "default" and seed = 0 (JupyterLab: Property Inspector > Cell Tags).'
         )
     found = {}
-    for statement in ast.parse(cells[0].source).body:
+    for statement in cells.parse(tagged[0].source).body:
         if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
             with contextlib.suppress(ValueError):
                 found[statement.targets[0].id] = ast.literal_eval(statement.value)
