@@ -12,7 +12,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from kexian_page import mend
+from kexian_download import write_copies
+from kexian_page import mend, with_room_for_pictures
 from kexian_search import HAN
 from kexian_search import register as register_search
 
@@ -122,7 +123,9 @@ def _finish(app: Any, exception: Exception | None) -> None:
             continue
         page = path.read_text(encoding="utf-8")
         name = path.relative_to(app.outdir).with_suffix("").as_posix()
-        path.write_text(mark_chinese(mend(page, name)), encoding="utf-8")
+        page = with_room_for_pictures(mend(page, name), path.parent)
+        path.write_text(mark_chinese(page), encoding="utf-8")
+    write_copies(Path(app.outdir) / "_sources")
 
 
 def setup(app: Any) -> dict[str, Any]:
