@@ -299,7 +299,7 @@ def leave_out_what_no_page_asks_for(html: Path) -> None:
     """Take the theme's translations, source maps and second set of icons out of the book."""
     static = html / "_static"
     shutil.rmtree(static / "locales", ignore_errors=True)
-    for path in (*static.rglob("*.map"), *static.glob("scripts/fontawesome.js*")):
+    for path in {*static.rglob("*.map"), *static.glob("scripts/fontawesome.js*")}:
         path.unlink()
 
 
