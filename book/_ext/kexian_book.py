@@ -13,7 +13,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from kexian_bar import add_about
-from kexian_page import mend
+from kexian_download import write_copies
+from kexian_page import mend, with_room_for_pictures
 from kexian_publish import add_meta, lost_page, write_addresses
 from kexian_references import LinkReferences, drop_unused_scripts
 from kexian_search import HAN
@@ -125,7 +126,9 @@ def _finish(app: Any, exception: Exception | None) -> None:
             continue
         page = path.read_text(encoding="utf-8")
         name = path.relative_to(app.outdir).with_suffix("").as_posix()
-        path.write_text(mark_chinese(mend(page, name)), encoding="utf-8")
+        page = with_room_for_pictures(mend(page, name), path.parent)
+        path.write_text(mark_chinese(page), encoding="utf-8")
+    write_copies(Path(app.outdir) / "_sources")
     if app.config.html_baseurl:
         write_addresses(Path(app.outdir), app.config.html_baseurl, app.config.kexian_chapters)
 

@@ -7,6 +7,7 @@ requests, so that a theme that changed is noticed.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 _THEME = 'document.documentElement.dataset.theme = localStorage.getItem("theme") || "auto";'
 # "auto" is resolved before anything is painted; the theme's own script does so after all others.
@@ -35,10 +36,48 @@ _NAMED_ARROW = (
     '<summary aria-label="Show or hide these chapters">'
     '<span class="toctree-toggle" role="presentation">'
 )
-# A browser keeps room by the attributes, not by the style.
-_SIZE = re.compile(r'(<img[^>]*) style="width: (\d+)px; height: (\d+)px;"')
+# A button is called what stands in it: "Search Ctrl+K".
+_FIELD = re.compile(r'<button class="[^"]*search-button-field[^>]*>')
 _VIEWPORT = re.compile(r'\s*<meta name="viewport"[^>]*>')
+# The text's two faces come with the styles, so that no line is set twice. A file cannot be asked
+# for before the styles name it.
+_STYLES = re.compile(r' *<link href="([^"]*_static/)styles/theme\.css[^>]*>')
+_OWN_STYLE = re.compile(r' *<link [^>]*href="[^"]*_static/kexian\.css[^>]*>')
+_EARLY = """  <script>
+    if (location.protocol !== "file:") for (const style of ["normal", "italic"])
+      document.head.append(Object.assign(document.createElement("link"), {{
+        rel: "preload", as: "font", type: "font/woff2", crossOrigin: "",
+        href: `{}fonts/source-serif-4-latin-${{style}}.woff2` }}));
+  </script>
+"""
+_AT_ONCE = """
+    <script>
+      for (const style of ["", "italic "]) document.fonts.load(`${style}1em "Source Serif 4"`);
+    </script>"""
 _ONE_VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1" />'
+
+_PICTURE = re.compile(r'<img (?![^>]*\bheight=)([^>]*\bsrc="([^"]+\.(?:webp|png))"[^>]*)>')
+
+
+def with_room_for_pictures(page: str, folder: Path) -> str:
+    """Give each picture its size, so that nothing moves when it comes, and load it when it is near.
+
+    Args:
+        page: the HTML.
+        folder: where it lies, from which the pictures' addresses are read.
+    """
+    from PIL import Image
+
+    def sized(match: re.Match[str]) -> str:
+        path = folder / match[2]
+        if not path.is_file():
+            return match[0]
+        with Image.open(path) as picture:
+            width, height = picture.size
+        lazy = "" if "loading=" in match[1] else 'loading="lazy" '
+        return f'<img {lazy}width="{width}" height="{height}" {match[1]}>'
+
+    return _PICTURE.sub(sized, page)
 
 
 def mend(page: str, name: str) -> str:
@@ -57,7 +96,9 @@ def mend(page: str, name: str) -> str:
     if 'class="math' not in page:
         page = _TYPESETTER.sub("", _MATHJAX.sub("", page))
     page = page.replace(_ARROW, _NAMED_ARROW)
-    page = _SIZE.sub(r'\1 width="\2" height="\3"', page)
+    page = _FIELD.sub(lambda button: button[0].replace(' aria-label="Search"', ""), page)
+    page = _STYLES.sub(lambda link: _EARLY.format(link[1]) + link[0], page, count=1)
+    page = _OWN_STYLE.sub(lambda link: link[0] + _AT_ONCE, page, count=1)
     page = _VIEWPORT.sub("", page)
     return page.replace(
         '<meta charset="utf-8" />', f'<meta charset="utf-8" />\n    {_ONE_VIEWPORT}', 1

@@ -22,11 +22,30 @@
       }
     }, { once: true });
   }
-  // A browser does not save a file that lies beside the page: it opens it. A new tab keeps the page.
+  // A browser opens a file that lies beside the page instead of saving it. A copy of the notebook
+  // comes as a script, and is saved from memory.
+  async function save(link) {
+    const script = document.createElement('script');
+    script.src = link.href.replace(/\.ipynb$/, '.js');
+    await new Promise((done, failed) => {
+      script.onload = done;
+      script.onerror = failed;
+      document.head.append(script);
+    });
+    const packed = Uint8Array.from(atob(window.kexianNotebook), (one) => one.charCodeAt(0));
+    const whole = new Blob([packed]).stream().pipeThrough(new DecompressionStream('gzip'));
+    const saved = document.createElement('a');
+    saved.href = URL.createObjectURL(await new Response(whole).blob());
+    saved.download = link.href.split('/').pop();
+    saved.click();
+    window.setTimeout(() => URL.revokeObjectURL(saved.href), 1000);
+  }
   if (window.location.protocol === 'file:') {
-    for (const link of document.querySelectorAll('.kexian-bar a[download]')) {
-      link.target = '_blank';
-      link.title = 'Opens as text here; to save it, right-click and choose "Save link as"';
+    for (const link of document.querySelectorAll('a[href*="_sources/"][href$=".ipynb"]')) {
+      link.addEventListener('click', (event) => {
+        event.preventDefault();
+        save(link).catch(() => window.open(link.href, '_blank'));  // then "Save as" of the browser
+      });
     }
   }
 })();

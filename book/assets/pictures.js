@@ -23,7 +23,7 @@
     large.alt = picture.alt;
     large.className = picture.className;
     // As large as it was drawn, or as the window is wide.
-    large.style.width = `max(100%, ${picture.getAttribute('width') || 600}px)`;
+    large.style.width = `max(100%, ${picture.style.width || '600px'})`;
     dialog.append(large);
     document.body.append(dialog);
     dialog.showModal();

@@ -299,7 +299,7 @@
     go();
     window.addEventListener('load', () => {
       go();
-      if (window.MathJax && MathJax.startup && MathJax.startup.promise) MathJax.startup.promise.then(() => requestAnimationFrame(go));
+      if (window.kexianFormulas) window.kexianFormulas.then(() => requestAnimationFrame(go));
     });
   }
 

@@ -3,6 +3,7 @@
   settled: async () => {
     for (const image of document.images) image.loading = 'eager';
     if (window.MathJax && MathJax.startup && MathJax.startup.promise) await MathJax.startup.promise;
+    await window.kexianFormulas;
     await document.fonts.ready;
     await Promise.all([...document.images].map((image) => image.decode().catch(() => 0)));
   },

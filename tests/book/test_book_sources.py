@@ -133,6 +133,7 @@ def test_without_a_chapter_nothing_is_faked():
     assert "No chapter" in pages.gallery(empty, "")
     assert "No chapter" in pages.errata(empty, "")
     assert "No chapter" in pages.status(empty, "")
+    assert "Nothing is cited" in pages.bibliography(empty, "")
     assert "0 of 36 chapters" in pages.finished(empty, "")
 
 
@@ -148,6 +149,42 @@ def test_the_status_says_when_and_with_what(made):
     text = pages.status(made, "")
     for word in ("2026-01-02", "keras 3.15.1", "seed 0", "tensorflow", "12.5"):
         assert word in text
+
+
+def test_chapters_have_headings_of_their_own_on_the_status_and_are_named_once_in_the_errata(made):
+    title = made.catalogue.article("8397").title
+    assert f"## {title}\n" in pages.status(made, "")
+    headings = re.findall(r"^#+ .*", pages.errata(made, ""), re.M)
+    assert headings == [f"## {title}"]
+
+
+def test_the_bibliography_is_by_author_and_names_the_chapters_that_cite(tmp_path):
+    from kexian_utils.runner.pages.references import bibliography_markdown
+
+    path = tmp_path / "references.bib"
+    path.write_text(
+        "@article{b, author={Zed, Ann}, title={About BERT and Hessians}, year={2019},"
+        " journal={arXiv:1805.11604}, eprint={1805.11604}}\n"
+        "@article{a, author={Abe, Bo}, title={Of {GANs}}, year={2017}, doi={10.1/x}}\n",
+        encoding="utf-8",
+    )
+    text = bibliography_markdown(path, {"b": ["[One](x.ipynb)", "[Two](y.ipynb)"]})
+    assert text == (
+        "- Bo Abe (2017). [*Of GANs*](https://doi.org/10.1/x).\n"
+        "- Ann Zed (2019). [*About BERT and Hessians*](https://arxiv.org/abs/1805.11604)."
+        " arXiv:1805.11604. Cited in [One](x.ipynb), [Two](y.ipynb)."
+    )
+
+
+def test_every_work_of_the_book_names_a_chapter_and_no_address_stands_twice(book):
+    page = (book / "bibliography.html").read_text(encoding="utf-8")
+    entries = re.findall(r"<li>.*?</li>", page[page.index("<h1>") :], re.DOTALL)
+    entries = [entry for entry in entries if "Cited in" in entry]
+    listed = (ROOT / "book/references.bib").read_text(encoding="utf-8").count("\n@") + 1
+    assert len(entries) > 0.7 * listed  # the others wait for their chapters
+    for entry in entries:
+        for number in re.findall(r"\d{4}\.\d{5}", re.sub(r'href="[^"]*"', "", entry)):
+            assert re.sub(r'href="[^"]*"', "", entry).count(number) == 1
 
 
 def test_every_article_is_listed_once_with_its_original(made):

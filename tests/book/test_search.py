@@ -148,7 +148,7 @@ def test_a_hit_lands_on_its_section_with_its_marks_in_sight(width, browser, book
         page.wait_for_url("**/batch-normalization.html?marks=kymograph#**")
         page.wait_for_selector("mark.kexian-mark")
         page.wait_for_load_state()
-        page.evaluate("() => window.MathJax && MathJax.startup.promise")
+        page.evaluate("() => window.kexianFormulas")
         page.wait_for_timeout(300)
         seen = page.evaluate(
             """() => {

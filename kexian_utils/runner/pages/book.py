@@ -69,6 +69,8 @@ def build(source: str = "stored", root: Path | None = None, output: Path | None 
                 if log.is_file():
                     log.replace(folder / "book-build.log")
             write_han_font(html)
+            write_icon_font(html)
+            leave_out_what_no_page_asks_for(html)
             problems = check_internal_links(html)
             if problems:
                 raise KexianError(
@@ -94,7 +96,8 @@ def stage(root: Path, target: Path, source: str = "stored") -> pages.Book:
     chapters = tuple(_chapters(root, catalogue, source))
     shutil.copytree(root / "book", target, ignore=shutil.ignore_patterns("__pycache__"))
     has_library = (root / "kexian_utils").is_dir()  # not in a copy of the pages alone
-    book = pages.Book(catalogue, chapters, target / "assets" / "gallery", has_library)
+    pictures, references = target / "assets" / "gallery", target / "references.bib"
+    book = pages.Book(catalogue, chapters, pictures, has_library, references)
     for path in target.rglob("*.md"):
         text = path.read_text(encoding="utf-8")
         filled = pages.fill(text, book)
@@ -283,23 +286,59 @@ def write_han_font(html: Path) -> None:
 
     Browsers ask for it only on a system that has no Chinese font of its own.
     """
-    from fontTools.subset import Options, Subsetter
-    from fontTools.ttLib import TTFont
-
     from kexian_utils.plots import cjk_font
 
     text = "".join(path.read_text(encoding="utf-8") for path in _pages(html))
-    font = TTFont(cjk_font(), lazy=True)
+    characters = {c for c in text if ord(c) >= 0x3000} | {" "}
+    write_subset(cjk_font(), characters, html / "_static" / "fonts" / "han.woff")
+
+
+_ICON_RULE = re.compile(r'((?:\.fa-[\w-]+:+before,?)+)\{content:"\\([0-9a-f]{4})"\}')
+_ICON_VARIABLE = re.compile(r'--pst-icon-[\w-]+:\s*"\\([0-9a-f]{4})"')
+_ICON_SOURCE = re.compile(r"url\([^)]*fa-solid-900\.woff2\)[^;}]*")
+
+
+def write_icon_font(html: Path) -> None:
+    """Write the theme's font of icons, cut down from 1,400 to those that the pages show."""
+    static = html / "_static"
+    style = static / "styles" / "pydata-sphinx-theme.css"
+    rules = style.read_text(encoding="utf-8")
+    sources = [*_pages(html), *static.glob("scripts/*-theme.js")]
+    text = "".join(path.read_text(encoding="utf-8") for path in sources)
+    used = set(re.findall(r"\bfa-[\w-]+", text))
+    codes = set(_ICON_VARIABLE.findall(rules))
+    for names, code in _ICON_RULE.findall(rules):
+        if used & set(re.findall(r"fa-[\w-]+", names)):
+            codes.add(code)
+    font = static / "vendor" / "fontawesome" / "webfonts" / "fa-solid-900.ttf"
+    write_subset(font, {chr(int(code, 16)) for code in codes}, static / "fonts" / "icons.woff")
+    changed = _ICON_SOURCE.sub('url(../fonts/icons.woff) format("woff")', rules)
+    style.write_text(changed, encoding="utf-8")
+
+
+def leave_out_what_no_page_asks_for(html: Path) -> None:
+    """Take the theme's translations, source maps and second set of icons out of the book."""
+    static = html / "_static"
+    shutil.rmtree(static / "locales", ignore_errors=True)
+    for path in {*static.rglob("*.map"), *static.glob("scripts/fontawesome.js*")}:
+        path.unlink()
+
+
+def write_subset(font: Path, characters: set[str], path: Path) -> None:
+    """Write a web font that holds these characters of a font."""
+    from fontTools.subset import Options, Subsetter
+    from fontTools.ttLib import TTFont
+
+    whole = TTFont(font, lazy=True)
     options = Options()
     options.layout_features = []
     options.hinting = False
     subsetter = Subsetter(options)
-    subsetter.populate(unicodes={ord(c) for c in set(text) if ord(c) >= 0x3000} | {0x20})
-    subsetter.subset(font)
-    font.flavor = "woff"
-    folder = html / "_static" / "fonts"
-    folder.mkdir(parents=True, exist_ok=True)
-    font.save(folder / "han.woff")
+    subsetter.populate(unicodes={ord(character) for character in characters})
+    subsetter.subset(whole)
+    whole.flavor = "woff"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole.save(path)
 
 
 # -- links ----------------------------------------------------------------------------------------

@@ -96,12 +96,9 @@ def _image(renderer: NbElementRenderer, data: MimeData) -> list[Element]:
     for name, small in light_and_dark(picture, metadata.get("colours", ())).items():
         file = f"{hashlib.sha256(small).hexdigest()}.webp"
         for image in renderer.render_image(data):
-            if "width" in metadata:  # room is kept until the picture is there
-                image["height"] = f"{round(metadata['width'] * picture.height / picture.width)}px"
             image["alt"] = metadata.get("alt", "")
             image["uri"] = renderer.write_file([file], small, overwrite=False, exists_ok=True)
             image["classes"] = [*image.get("classes", []), f"only-{name}"]
-            image["loading"] = "lazy"
             images.append(image)
     return images
 

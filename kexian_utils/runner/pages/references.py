@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,34 @@ def references_markdown(keys: Sequence[str], bib_path: Path) -> str:
     return "\n".join(_line(key, entries[key]) for key in keys)
 
 
-def _line(key: str, entry: Any) -> str:
+def bibliography_markdown(bib_path: Path, cited_in: Mapping[str, Sequence[str]]) -> str:
+    """Return the whole bibliography as Markdown, by the authors' family names.
+
+    An entry reads like one of :func:`references_markdown`, with the title as its link, and names
+    the chapters that cite it.
+
+    Args:
+        bib_path: the bibliography.
+        cited_in: by BibTeX key, the chapters that cite the work, as Markdown links.
+
+    Raises:
+        KexianError: the bibliography cannot be read, or an entry lacks its title, year or authors.
+    """
+    entries = _read(bib_path, bib_path.stat().st_mtime_ns).entries if bib_path.is_file() else {}
+
+    def order(item: tuple[str, Any]) -> tuple[str, str]:
+        people = item[1].persons.get("author") or item[1].persons.get("editor") or []
+        names = " ".join(_plain(" ".join(person.last_names)) for person in people)
+        return names.casefold(), str(item[1].fields.get("year", ""))
+
+    lines = []
+    for key, entry in sorted(entries.items(), key=order):
+        line, chapters = _line(key, entry, titled=True), cited_in.get(key, ())
+        lines.append(f"{line} Cited in {', '.join(chapters)}." if chapters else line)
+    return "\n".join(lines)
+
+
+def _line(key: str, entry: Any, titled: bool = False) -> str:
     people = entry.persons.get("author") or entry.persons.get("editor") or []
     fields = entry.fields
     missing = [name for name in ("title", "year") if not fields.get(name)]
@@ -83,13 +110,15 @@ def _line(key: str, entry: Any) -> str:
         lacking = ", ".join(missing + ([] if people else ["author"]))
         raise KexianError(f"the bibliography's entry {key} lacks {lacking}; add it.")
     authors = ", ".join(_name(person) for person in people)
-    line = f"- {authors} ({fields['year']}). *{_plain(fields['title'])}*."
+    title, link = f"*{_plain(fields['title'])}*", _link(fields)
+    if titled and link:
+        title, link = f"[{title}]({link})", ""
+    line = f"- {authors} ({fields['year']}). {title}."
     venue = next((_plain(fields[name]) for name in VENUE_FIELDS if fields.get(name)), "")
     if fields.get("eprint") and "arxiv" not in venue.lower():
         venue = f"{venue}, arXiv {fields['eprint']}" if venue else f"arXiv {fields['eprint']}"
     if venue:
         line += f" {venue}."
-    link = _link(fields)
     return f"{line} [link]({link})" if link else line
 
 

@@ -25,6 +25,7 @@ from kexian_utils.experiment.records import outputs, read_study
 from kexian_utils.mime import FIGURE_MIME, HEADLINE_MIME, RUN_MIME
 from kexian_utils.runner.pages.mime_renderer import claim_anchor, verdict_class
 from kexian_utils.runner.pages.pictures import light_and_dark
+from kexian_utils.runner.pages.references import bibliography_markdown
 
 MARK = re.compile(r"^<!-- kexian:([\w-]+)(?:\s+(.+?))??\s*-->$", re.MULTILINE | re.DOTALL)
 
@@ -74,12 +75,14 @@ class Book:
         chapters: the finished ones, in the catalogue's order.
         pictures: folder below the staged source into which pictures are written.
         with_library: whether there are pages on the library.
+        references: the bibliography in BibTeX, or None.
     """
 
     catalogue: Catalogue
     chapters: tuple[Chapter, ...]
     pictures: Path | None = None
     with_library: bool = False
+    references: Path | None = None
     _by_id: dict[str, Chapter] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
@@ -393,7 +396,7 @@ def errata(book: Book, _: str) -> str:
         )
         if found:
             html = page_html("errata.html", chapter=chapter, claims=found)
-            blocks.append(f"### Measured\n\n{html}")
+            blocks.append(f"{_subheading('Measured')}\n\n{html}")
         if written:
             # Headings inside the section would break this page's outline.
             body = re.sub(r"^#+\s+(.*)$", r"**\1**", written[1], flags=re.M)
@@ -402,8 +405,14 @@ def errata(book: Book, _: str) -> str:
                 f'<p>From <a href="{place}">{inline_html(written[0])}</a>; the equations, cells '
                 "and sections that it names are the chapter's.</p>"
             )
-            blocks.append("### Found in the derivation\n\n" + raw_html(source + block_html(body)))
+            heading = _subheading("Found in the derivation")
+            blocks.append(f"{heading}\n\n" + raw_html(source + block_html(body)))
     return "\n\n".join(blocks) or "No chapter has recorded an erratum yet."
+
+
+def _subheading(title: str) -> str:
+    """A heading that the page's contents do not repeat for every chapter."""
+    return raw_html(f"<h3>{title}</h3>")
 
 
 def _heading_id(title: str) -> str:
@@ -413,6 +422,26 @@ def _heading_id(title: str) -> str:
     return make_id(re.sub(r"[$*`]", "", title))
 
 
+# -- bibliography ---------------------------------------------------------------------------------
+
+_CITED = re.compile(r"^<!-- references: (.*?) -->$", re.MULTILINE)
+
+
+def bibliography(book: Book, _: str) -> str:
+    """All works that are cited, with the chapters that cite them."""
+    cited_in: dict[str, list[str]] = {}
+    for chapter in book.chapters:
+        for cell in chapter.notebook["cells"]:
+            if cell["cell_type"] == "markdown":
+                for match in _CITED.finditer("".join(cell["source"])):
+                    for key in match[1].split():
+                        link = f"[{chapter.article.title}]({chapter.page}.ipynb)"
+                        cited_in.setdefault(key, []).append(link)
+    if book.references is None or not book.references.is_file():
+        return "Nothing is cited yet."
+    return bibliography_markdown(book.references, cited_in) or "Nothing is cited yet."
+
+
 # -- status ---------------------------------------------------------------------------------------
 
 
@@ -420,7 +449,10 @@ def status(book: Book, _: str) -> str:
     """When, with what and for how long each chapter was run."""
     if not book.chapters:
         return "No chapter has been run yet."
-    return page_html("status.html", chapters=[_status(chapter) for chapter in book.chapters])
+    return "\n\n".join(
+        f"## {chapter.article.title}\n\n" + page_html("status.html", rows=_status(chapter))
+        for chapter in book.chapters
+    )
 
 
 def _status(chapter: Chapter) -> list[tuple[str, str]]:
@@ -462,6 +494,7 @@ def _threads(number: Any) -> str:
 
 
 GENERATORS: dict[str, Callable[[Book, str], str]] = {
+    "bibliography": bibliography,
     "contents": contents,
     "errata": errata,
     "finished": finished,
