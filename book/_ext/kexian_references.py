@@ -234,7 +234,7 @@ class LinkReferences(SphinxPostTransform):
 
 
 # A script is asked for by the pages that hold what it works on.
-_USED_BY = {"previews.js": CLASS, "code.js": "kexian-code-switch"}
+_USED_BY = {"previews.js": f'class="{CLASS} ', "code.js": "kexian-code-switch"}
 
 
 def drop_unused_scripts(
@@ -242,13 +242,9 @@ def drop_unused_scripts(
 ) -> None:
     """Leave out the scripts that a page has no use for."""
     body = context.get("body", "")
-    unused = [name for name, mark in _USED_BY.items() if mark not in body]
-    context["script_files"] = (
-        [
-            script
-            for script in context["script_files"]
-            if not str(script.filename).split("?")[0].endswith(tuple(unused))
-        ]
-        if unused
-        else context["script_files"]
-    )
+    unused = tuple(name for name, mark in _USED_BY.items() if mark not in body)
+    context["script_files"] = [
+        script
+        for script in context["script_files"]
+        if not str(script.filename).split("?")[0].endswith(unused)
+    ]
