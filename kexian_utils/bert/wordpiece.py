@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import re
 import unicodedata
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import tokenizers
 
+from kexian_utils._json import read_json
 from kexian_utils.bert.characters import normal_form
 
 __all__ = [
@@ -200,7 +200,7 @@ class Tokenizer:
         if not (folder / "vocab.txt").is_file():
             raise ValueError(f"{folder} must hold vocab.txt, which is missing")
         path = folder / "tokenizer_config.json"
-        config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        config = read_json(path, dict) if path.is_file() else {}
         lowercase = config.get("do_lower_case", True)
         for key, values in (
             ("tokenize_chinese_chars", (None, True)),

@@ -142,8 +142,8 @@ def test_refusals_of_training(options, words, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("{", "line 2 is not JSON at column 2"),
-        ("[]", "line 2 must be a JSON object, got list"),
+        ("{", "line 2 must be JSON: Expecting property name"),
+        ("[]", "line 2 must hold a JSON object, got a list"),
         (LINE | {"question": " "}, "line 2: the question is empty"),
         (LINE | {"answer": []}, 'line 2: "answer" must be a string or a list of strings'),
         (LINE | {"answer": ["甲", ""]}, 'line 2: "answer" must be a string or a list of strings'),
@@ -415,10 +415,12 @@ def test_json_lines_in_blocks(ask, questions, readings, tmp_path):
 
 
 BAD = [
-    (b"{", "line 2 is not JSON at column 2: Expecting property name"),
-    (b'"question"', "line 2 must be a JSON object, got str"),
+    (b"{", "line 2 must be JSON: Expecting property name"),
+    (b'"question"', "line 2 must hold a JSON object, got a string"),
     (b'{"question": "\xff"}', "line 2 must be UTF-8: byte 14 is not (0xff)"),
-    (b"[" * 100_000, "line 2 is not JSON: "),
+    (b"[" * 100_000, "line 2 must be JSON of a sane depth"),
+    (b'{"id": NaN, "question": "?"}', "line 2 must hold finite numbers, got NaN"),
+    (b'{"id": 1e999, "question": "?"}', "line 2 must hold finite numbers, got 1e999"),
     (b'{"passages": []}', 'line 2: "question" must be a string, got none'),
     (b'{"question": "", "passages": []}', "line 2: the question is empty."),
     (b'{"question": "a"}', 'line 2: "passages" must be a list, got none'),
