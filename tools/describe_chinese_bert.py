@@ -27,6 +27,7 @@ from kexian_utils.bert.masking import (
     pretraining_sentences,
 )
 from kexian_utils.language import text
+from kexian_utils.statistics import bootstrap_interval
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "kexian_utils" / "data" / "chinese_bert"
@@ -117,7 +118,7 @@ def describe_segment(split) -> None:
     settings |= {"score": "counts+euclidean", "threshold": threshold}
     settings |= {"weight": WEIGHT, "scale": ties.scale}
     settings["f1_of_the_command"] = {
-        f"{kind}, {name}": [round(x, 4) for x in text.bootstrap_interval(counts)]
+        f"{kind}, {name}": [round(x, 4) for x in bootstrap_interval(counts)]
         for kind, row in rows.items()
         for name, counts in row.items()
     }
@@ -125,7 +126,7 @@ def describe_segment(split) -> None:
     heads = " | ".join(f"{name} ({len(s)} sentences)" for name, s in corpora.items())
     table = [f"| | {heads} |", f"|---|{'---|' * len(corpora)}"]
     for kind, row in rows.items():
-        found = (text.bootstrap_interval(counts) for counts in row.values())
+        found = (bootstrap_interval(counts) for counts in row.values())
         shown = " | ".join(f"{f.estimate:.3f} ({f.low:.3f} to {f.high:.3f})" for f in found)
         table.append(f"| {kind} | {shown} |")
     card = TARGET / "README.md"
@@ -239,7 +240,7 @@ def segmentation(model, split):
     chosen = max(ALONE, key=lambda kind: best[kind][0])
     kinds = (*ALONE, "count PMI", both)
     result = {
-        f"{kind}, {name}": text.bootstrap_interval(
+        f"{kind}, {name}": bootstrap_interval(
             f1_counts(corpora[name], ties[name][kind], best[kind][1])
         )
         for kind in kinds
@@ -247,9 +248,7 @@ def segmentation(model, split):
     }
     for name, sentences in corpora.items():
         nothing = [np.zeros(len("".join(words)) - 1) for words in sentences]
-        result[f"every character, {name}"] = text.bootstrap_interval(
-            f1_counts(sentences, nothing, 1.0)
-        )
+        result[f"every character, {name}"] = bootstrap_interval(f1_counts(sentences, nothing, 1.0))
     return {
         "score": ALONE[chosen],
         "threshold": float(best[chosen][1]),
