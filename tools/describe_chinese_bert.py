@@ -26,6 +26,7 @@ from kexian_utils.bert.masking import (
     mask_rows,
     pretraining_sentences,
 )
+from kexian_utils.bert.words import parts, with_rules
 from kexian_utils.language import text
 from kexian_utils.statistics import bootstrap_interval
 
@@ -73,46 +74,37 @@ def describe_segment(split) -> None:
         "GSDSimp": [list(s.words) for s in datasets.chinese_gsdsimp()],
         "GSDSimp, whole": [list(s.words) for s in datasets.chinese_gsdsimp("development")],
     }
-    probe = bert.ProbingModel(TARGET)
-    alone = bert.ReadingModel("chinese", probe)
-    model_scores = scored(bert.Segmenter(alone, "euclidean", rules=False, threshold=0.0), corpora)
-    counted = {
-        name: [pmi("".join(map(normal_form, "".join(words)))) for words in sentences]
-        for name, sentences in corpora.items()
+    alone = bert.ReadingModel("chinese", bert.ProbingModel(TARGET))
+    segmenter = bert.Segmenter(alone, "euclidean", rules=False, threshold=0.0)
+    texts = list(dict.fromkeys("".join(words) for s in corpora.values() for words in s))
+    model = {
+        found.text: found.scores
+        for found in segmenter(texts)
+        if len(found.units) == len(found.text) == len("".join(map(normal_form, found.text)))
     }
-    development = "development"
-    found = np.concatenate(model_scores[development])
-    scale = np.std(np.concatenate(counted[development])) / np.std(found[found > NEVER])
-    ties = bert.CountedTies(pmi, WEIGHT, float(f"{scale:.4g}"))
-    both = bert.ReadingModel("chinese", probe, ("counts+euclidean", 0.0), ties)
-    sums = scored(bert.Segmenter(both, rules=False, threshold=0.0), corpora)
+    corpora = {name: [w for w in s if "".join(w) in model] for name, s in corpora.items()}
+    counted, both, ties = weighed(model, pmi, corpora["development"])
+    ways = {
+        "`kexian segment`": (both, True),
+        "without rules": (both, False),
+        "the model alone (f, Euclid), without rules": (model, False),
+        "counts alone, without rules": (counted, False),
+        "every character, with the rules": ({t: [NEVER] * len(v) for t, v in model.items()}, True),
+        "every character": ({t: [NEVER] * len(v) for t, v in model.items()}, False),
+    }
     rows, thresholds = {}, {}
-    for kind, values in (
-        ("`kexian segment --no-rules`: counts + model", sums),
-        ("the model alone (f, Euclid)", model_scores),
-        ("counts alone", counted),
-    ):
-        levels = np.quantile(np.concatenate(values[development]), QUANTILES)
-        f1 = [ratio(f1_counts(corpora[development], values[development], v)) for v in levels]
-        thresholds[kind] = levels[int(np.argmax(f1))]
-        rows[kind] = {n: f1_counts(corpora[n], values[n], thresholds[kind]) for n in corpora}
-    threshold = round(float(thresholds[next(iter(rows))]), 4)
-    rules = bert.Segmenter(both, threshold=threshold)
-    everything = {
-        "`kexian segment`": lambda t: next(rules([t])).words,
-        "no model: every character, with the rules": lambda t: next(cut_all([t])).words,
-        "no model, no rules: every character": list,
-    }
-    cut_all = bert.Segmenter(both, threshold=np.finfo(float).max)
-    for kind, cut in everything.items():
+    for kind, (scores, rules) in ways.items():
+        if id(scores) not in thresholds:
+            levels = [v for t in map("".join, corpora["development"]) for v in scores[t]]
+            levels = np.quantile([v for v in levels if v is not None], QUANTILES)
+            f1 = [ratio(found_words(corpora["development"], scores, v, False)) for v in levels]
+            best = max(float(levels[int(np.argmax(f1))]), NEVER / 2)
+            thresholds[id(scores)] = round(best, 4)
         rows[kind] = {
-            name: np.array([
-                (2 * c.correct, c.predicted + c.gold)
-                for words in sentences
-                for c in [text.word_counts(cut("".join(words)), words)]
-            ])
+            name: found_words(sentences, scores, thresholds[id(scores)], rules)
             for name, sentences in corpora.items()
-        }  # fmt: skip
+        }
+    threshold = thresholds[id(both)]
     path = TARGET / "segmentation.json"
     settings = json.loads(path.read_text(encoding="utf-8"))
     settings |= {"score": "counts+euclidean", "threshold": threshold}
@@ -140,15 +132,33 @@ def describe_segment(split) -> None:
     print(section)
 
 
-def scored(segmenter, corpora):
-    """The scores of all gaps; where the cut does not depend on the model, far below all others."""
-    return {
-        name: [
-            np.array([NEVER if score is None else score for score in found.scores])
-            for found in segmenter("".join(words) for words in sentences)
-        ]
-        for name, sentences in corpora.items()
+def weighed(model, pmi, development):
+    """Scores of counts, the weighed sums, and the weights; the scale is from development texts."""
+    normal = {t: "".join(map(normal_form, t)) for t in model}
+    counted = {
+        t: [None if own is None else tie for own, tie in zip(model[t], pmi(u), strict=True)]
+        for t, u in normal.items()
     }
+    spread = [
+        np.std([v for words in development for v in scores["".join(words)] if v is not None])
+        for scores in (counted, model)
+    ]
+    ties = bert.CountedTies(pmi, WEIGHT, float(f"{spread[0] / spread[1]:.4g}"))
+    both = {t: ties.sums(u[:-1], u[1:], model[t]) for t, u in normal.items()}
+    return counted, both, ties
+
+
+def found_words(sentences, scores, threshold, rules):
+    """Per sentence twice the words found, and words predicted plus gold words."""
+    counts = []
+    for words in sentences:
+        line = "".join(words)
+        starts, values = list(range(len(line))), scores[line]
+        if rules:
+            starts, values = with_rules(line, starts, values)
+        found = bert.Segmentation(line, parts(line, starts), values, threshold).words
+        counts.append(text.word_counts(found, words))
+    return np.array([(2 * c.correct, c.predicted + c.gold) for c in counts])
 
 
 COMMAND = """## The command
@@ -157,7 +167,7 @@ COMMAND = """## The command
 
 {table}
 
-The rules for punctuation, letters and digits know nothing of Chinese words, and are worth as much as the last two rows differ by.
+The rules for punctuation, letters and digits know nothing of Chinese words; the last two rows say what they are worth alone.
 
 """  # noqa: E501
 WEIGHT = 0.7

@@ -33,7 +33,7 @@ CUT_SHARE = 0.6  # of the gaps, where no threshold is known: Chinese words are t
 SAMPLE = 1000  # texts that a threshold is taken from
 _LONGEST = 126  # characters of a sentence that is segmented in one piece
 _WHOLE = 40  # units that are masked in their whole sentence: the cost grows with its square
-_CORE, _CONTEXT = 16, 8  # of a longer one: gaps that are scored together; units on each side
+_CORE, _CONTEXT = 8, 5  # of a longer one: gaps that are scored together; units on each side
 _BRIDGE = 16  # characters on each side of a place where a sentence had to be cut
 _BLOCK = 4096  # characters of texts that are worked on together
 _BLOCK_TEXTS = 512
@@ -82,7 +82,7 @@ class Segmenter:
     characters) that follow each other stay together, and punctuation stands alone, except inside
     a number or a word (3.14), and where one mark follows another of its kind (……).
 
-    In a sentence of more than 40 characters each gap is scored with 8 characters or more on each
+    In a sentence of more than 40 characters each gap is scored with 5 characters or more on each
     side of it, in overlapping windows. One of more than 126 is worked on in parts besides, and the
     gap between two parts is scored with 16 characters on each side.
 

@@ -61,7 +61,10 @@ def read_vocabulary(path: str | Path) -> dict[str, int]:
         >>> list(read_vocabulary(chinese_bert() / "vocab.txt").items())[:6]
         [('[PAD]', 0), ('[UNK]', 1), ('[CLS]', 2), ('[SEP]', 3), ('[MASK]', 4), (',', 5)]
     """
-    lines = Path(path).read_text(encoding="utf-8").split("\n")
+    try:
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} must be UTF-8: {error}") from None
     return {token.rstrip("\r"): number for number, token in enumerate(lines) if token}
 
 

@@ -121,7 +121,7 @@ def answer(
         reader = _reader(folder, size)
         questions = bad = 0
         for item, found in answered(reader, items):
-            reading = None if found is None else _with_least_vote(found, least_vote)
+            reading = None if found is None else with_least_vote(found, least_vote)
             questions += 1
             bad += bool(item.error)
             if item.error:
@@ -217,7 +217,7 @@ def _one_line(text: str) -> str:
     return " ".join(text.split()) if any(map(str.isspace, text)) else text
 
 
-def _with_least_vote(reading: Any, least: float) -> Any:
+def with_least_vote(reading: Any, least: float) -> Any:
     """The reading without its answer, if that has less in the vote."""
     if not reading.answer or reading.score >= least:
         return reading

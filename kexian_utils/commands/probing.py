@@ -92,6 +92,10 @@ def segment(
     words, units (what could have been words), the scores of the gaps between units (null where
     there is a cut whatever the model says), score, threshold, model.
 
+    The bundled model's score is a sum with counts of neighbouring characters; README.md in the
+    folder of the model says what either is worth alone, and without rules. A page of a thousand
+    characters takes some five seconds.
+
     A model without a threshold of its own gets it from the first 1000 lines, which are read
     before the first is written; give --threshold where a stream must not wait.
 
@@ -200,6 +204,11 @@ def parse(
     without arcs, one of punctuation alone an empty tree; no text, no tree. --json gives line,
     text, words, offsets, tree (counted from 0), matrix (row: the word that is changed by masking
     the column's), mode, layer, model.
+
+    How good they are: on 500 English sentences (UD PUD, on which the layer was chosen) the
+    spanning trees find 53 % of the arcs, the chain of neighbours 42 %; on 200 Chinese ones (UD
+    GSDSimp, words as given there) the phrases find 45 % of the constituents, cuts by distance
+    alone 24 %, random ones 23 %.
 
     \b
     Examples:

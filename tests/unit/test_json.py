@@ -30,6 +30,12 @@ def test_what_is_wrong_is_one_sentence(tmp_path, text):
         _json.read_json(path, dict)
 
 
+def test_a_vocabulary_in_another_encoding_is_named(tmp_path):
+    (tmp_path / "vocab.txt").write_bytes("[CLS]\n今天".encode("gb18030"))
+    with pytest.raises(ValueError, match="vocab.txt must be UTF-8"):
+        Tokenizer.open(tmp_path)
+
+
 def test_a_byte_order_mark_is_none_of_the_text():
     assert _json.parse_json(b'\xef\xbb\xbf{"a": [1, 2.5]}') == {"a": [1, 2.5]}
 

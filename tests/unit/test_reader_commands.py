@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 pytest.importorskip("keras")
 
+from kexian_utils.commands.answer import LEAST_VOTE, with_least_vote
 from kexian_utils.commands.main import main
 from kexian_utils.commands.questions import QUESTIONS, Item, answered, checked
 from kexian_utils.datasets.factqa import export_jsonl, make_factqa
@@ -53,7 +54,8 @@ def questions():
 
 @pytest.fixture(scope="module")
 def readings(reader, questions):
-    return reader.answer_many([(q.question, [p.text for p in q.passages]) for q in questions])
+    found = reader.answer_many([(q.question, [p.text for p in q.passages]) for q in questions])
+    return [with_least_vote(reading, LEAST_VOTE) for reading in found]
 
 
 @pytest.fixture
@@ -458,6 +460,25 @@ def test_no_answer_has_a_reason(ask):
     none, silent = "there are no passages", "no passage proposes one"
     assert [record["reason"] for record in found] == [none, none, silent]
     assert [record["answer"] for record in found] == ["", "", ""]
+
+
+def test_a_weak_vote_is_no_answer(ask, questions, readings):
+    question, reading = next((q, r) for q, r in zip(questions, readings, strict=True) if r.answer)
+    passages = "\n".join(p.text for p in question.passages)
+    options = ("--least-vote", 1, question.question)
+    result = call(*ask, *options, input=passages)
+    assert result.stdout == "\n"
+    assert result.stderr == (
+        f"kexian: no answer: the best candidate, {reading.answer!r}, has {reading.score:.2g} in "
+        "the vote, less than --least-vote asks for.\n"
+    )
+    (record,) = map(json.loads, lines(*ask, "--json", *options, input=passages))
+    assert (record["answer"], list(record["votes"])) == ("", list(reading.votes))
+    assert "less than --least-vote" in record["reason"]
+    assert all(passage["span"] is None for passage in record["passages"])
+    assert all(r.score >= LEAST_VOTE for r in readings if r.answer)
+    words = "--least-vote must be a number from 0.001 to 1, got '0'"
+    assert words in call(*ask, "--least-vote", 0, "谁？", input="甲", code=2).stderr
 
 
 def test_texts_of_all_kinds(ask):

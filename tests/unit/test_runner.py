@@ -444,6 +444,13 @@ def test_new_writes_a_skeleton_that_runs_up_to_its_first_claim(checkout):
     assert [mistake.claim for mistake in read.mistakes] == ["C1"]
 
 
+def test_new_can_be_repeated_after_trouble(checkout):
+    (checkout / "book").write_text("in the way")
+    refused(3, "book: File exists", "new", "7991")
+    (checkout / "book").unlink()
+    assert "wrote notebooks/" in kexian("new", "7991").output
+
+
 def test_hygiene_asks_a_skeleton_for_a_run_and_for_nothing_that_it_wrote(checkout):
     kexian("new", "4733")
     known = catalogue.load(checkout)
