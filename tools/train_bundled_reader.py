@@ -14,10 +14,10 @@ import numpy as np
 from kexian_utils.datasets.factqa import SPLITS, factqa_by_hand, make_factqa, statistics
 from kexian_utils.experiment.backend import fix_threads
 from kexian_utils.experiment.records import processor, versions
-from kexian_utils.language.text import bootstrap_interval
 from kexian_utils.qa.baselines import LinearTagger, TypeList, best_clause
 from kexian_utils.qa.reader import DGCNNReader, ReaderConfig, Training
 from kexian_utils.qa.scores import qa_scores
+from kexian_utils.statistics import bootstrap_interval
 
 TARGET = Path(__file__).resolve().parents[1] / "kexian_utils" / "data" / "factqa_reader"
 CELLS = SPLITS[1:]

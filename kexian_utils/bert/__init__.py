@@ -36,7 +36,7 @@ __getattr__, __dir__, __all__ = attach(
             "impact_matrix",
             "masked_variants",
         ),
-        "models": ("ReadingModel", "chinese_bert", "open_model"),
+        "models": ("CountedTies", "ReadingModel", "chinese_bert", "open_model"),
         "parser": ("ParsedSentence", "Parser"),
         "segmenter": ("Segmentation", "Segmenter"),
         "rules": ("AXES", "TensorRule", "expand_tensor", "width_rules"),

@@ -25,6 +25,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from kexian_utils import datasets
+from kexian_utils._json import read_json
 from kexian_utils.bert.encoder import check_config
 from kexian_utils.bert.rules import AXES
 from kexian_utils.bert.tensor_names import (
@@ -188,13 +189,7 @@ class Checkpoint(Mapping[str, np.ndarray]):
         path = self.folder / name
         if not path.is_file():
             raise ValueError(f"{self.folder} must hold {name}, which is missing")
-        try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path} must be JSON: {error}") from None
-        if not isinstance(value, dict):
-            raise ValueError(f"{path} must hold a JSON object")
-        return value
+        return read_json(path, dict)
 
     def _files(self) -> list[Path]:
         if (self.folder / "model.safetensors").is_file():

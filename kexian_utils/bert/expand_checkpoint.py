@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from kexian_utils import _checks
+from kexian_utils._json import parse_json, read_json
 from kexian_utils.bert.checkpoints import (
     Checkpoint,
     from_keras_layout,
@@ -500,15 +501,9 @@ def _module_folder(folder: Path, path: Any) -> str:
 
 def _settings(text: bytes, path: Path, kind: type) -> Any:
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, kind):
-        raise ValueError(f"{path} must be JSON with {_JSON[kind]}; it is something else or damaged")
-    return value
-
-
-_JSON = {list: "a list", dict: "an object"}
+        return parse_json(text, kind)
+    except ValueError as error:
+        raise ValueError(f"{path} {error}") from None
 
 
 def _json_bytes(value: Any) -> bytes:
@@ -649,5 +644,5 @@ def _sentences(source: Checkpoint, size: int) -> list[list[int]]:
     settings = source.folder / "tokenizer_config.json"
     lowercase = True
     if settings.is_file():
-        lowercase = json.loads(settings.read_text(encoding="utf-8")).get("do_lower_case", True)
+        lowercase = read_json(settings, dict).get("do_lower_case", True)
     return [token_ids(text, vocabulary, lowercase) for text in SENTENCES]

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from kexian_utils import _checks
+from kexian_utils._json import read_json
 from kexian_utils.bert.checkpoints import Checkpoint, minilm
 from kexian_utils.bert.probing import DISTANCES, HEAD_DISTANCES, ProbingModel
+from kexian_utils.language.text import NeighbourPMI
 
-__all__ = ["BUNDLED", "ReadingModel", "chinese_bert", "open_model"]
+__all__ = ["BUNDLED", "CountedTies", "ReadingModel", "chinese_bert", "open_model"]
+
+WITH_COUNTS = "counts+"  # before the name of a score: counts of neighbours are weighed in
 
 
 def chinese_bert() -> Path:
@@ -39,6 +43,34 @@ def chinese_bert() -> Path:
 BUNDLED: dict[str, Callable[[], Path]] = {"chinese": chinese_bert, "minilm": minilm}
 
 
+class CountedTies(NamedTuple):
+    """Counts of neighbouring characters that go with a model, for a weighed sum with its score.
+
+    Attributes:
+        pmi: of the counts.
+        weight: of this in the sum, from 0 to 1; the model's score has the rest.
+        scale: by which the model's score is multiplied first.
+
+    Examples:
+        >>> ties = CountedTies(NeighbourPMI(["今天天气好", "今天很好"]), weight=0.5, scale=2.0)
+        >>> ties.sums("天天", "气天", [1.5, None])
+        [1.91709, None]
+    """
+
+    pmi: NeighbourPMI
+    weight: float
+    scale: float
+
+    def sums(self, left: str, right: str, scores: list[float | None]) -> list[float | None]:
+        """The sums at gaps between characters of `left` and `right`; None stays None."""
+        own = (1 - self.weight) * self.scale
+        ties = self.pmi.between(left, right) * self.weight
+        return [
+            None if score is None else float(f"{tie + own * score:.6g}")
+            for tie, score in zip(ties.tolist(), scores, strict=True)
+        ]
+
+
 @dataclass(frozen=True)
 class ReadingModel:
     """A model that is to segment or parse.
@@ -47,6 +79,7 @@ class ReadingModel:
         name: by which results call it.
         probe: the model.
         known: score and threshold of word segmentation that go with it, or None.
+        ties: counts that this score weighs in, or None.
 
     Examples:
         >>> from kexian_utils.bert import ProbingModel, Segmenter
@@ -58,6 +91,7 @@ class ReadingModel:
     name: str
     probe: ProbingModel
     known: tuple[str, float] | None = None
+    ties: CountedTies | None = None
 
 
 def open_model(name: str | os.PathLike, threads: int | None = None) -> ReadingModel:
@@ -70,17 +104,18 @@ def open_model(name: str | os.PathLike, threads: int | None = None) -> ReadingMo
 
     Raises:
         ValueError: for an unknown name, a folder or a model that cannot be used, or a
-            segmentation.json without a known "score" and a finite "threshold".
+            segmentation.json without a known "score" and a finite "threshold". A score that begins
+            with "counts+" needs "weight" and "scale", too, and the file neighbours.npz.
         kexian_utils.datasets.DatasetUnavailable: if a bundled model cannot be reached.
 
     Examples:
         >>> model = open_model("chinese")
         >>> model.probe.encoder.layers, model.probe.encoder.width, model.known[0]
-        (4, 256, 'pmi')
+        (4, 256, 'counts+euclidean')
     """
     checkpoint = _checkpoint(os.fspath(name))
     probe = ProbingModel(checkpoint, threads=threads)
-    return ReadingModel(os.fspath(name), probe, _known_threshold(checkpoint.folder))
+    return ReadingModel(os.fspath(name), probe, *_segmentation(checkpoint.folder))
 
 
 def _checkpoint(name: str) -> Checkpoint:
@@ -99,21 +134,39 @@ def _checkpoint(name: str) -> Checkpoint:
     )
 
 
-def _known_threshold(folder: Path) -> tuple[str, float] | None:
+def _segmentation(folder: Path) -> tuple[tuple[str, float] | None, CountedTies | None]:
+    """What segmentation.json says, and the counts that its score needs."""
     path = folder / "segmentation.json"
     if not path.is_file():
-        return None
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        score, threshold = values["score"], float(values["threshold"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path} must hold a score and a threshold ({error!r})") from None
-    if score not in DISTANCES + HEAD_DISTANCES or not math.isfinite(threshold):
+        return None, None
+    values = read_json(path, dict)
+    score, threshold = values.get("score"), _number(values, "threshold")
+    counted = isinstance(score, str) and score.startswith(WITH_COUNTS)
+    if (score.removeprefix(WITH_COUNTS) if counted else score) not in DISTANCES + HEAD_DISTANCES:
+        threshold = math.nan
+    if not math.isfinite(threshold):
+        names = ", ".join(DISTANCES + HEAD_DISTANCES)
         raise ValueError(
-            f"{path} must hold a score out of {', '.join(DISTANCES + HEAD_DISTANCES)} and a "
-            f"finite threshold, got {score!r} and {threshold}"
+            f"{path} must hold a score out of {names}, perhaps after {WITH_COUNTS}, and a finite "
+            f"threshold, got {score!r} and {values.get('threshold')!r}"
         )
-    return score, threshold
+    if not counted:
+        return (score, threshold), None
+    weight, scale = _number(values, "weight"), _number(values, "scale")
+    if not (0 <= weight <= 1 and 0 < scale < math.inf):
+        raise ValueError(
+            f"{path} must hold a weight from 0 to 1 and a positive scale for the score {score!r}"
+        )
+    pmi = NeighbourPMI.load(folder / "neighbours.npz")
+    return (score, threshold), CountedTies(pmi, weight, scale)
+
+
+def _number(values: dict[str, Any], name: str) -> float:
+    """The number under a name; not a number if there is none."""
+    try:
+        return float(values[name])
+    except (ValueError, TypeError, KeyError, OverflowError):
+        return math.nan
 
 
 def checked_layer(model: ReadingModel, layer: int) -> int:

@@ -52,7 +52,7 @@ class ParsedSentence:
 
     Examples:
         >>> from kexian_utils.bert import open_model
-        >>> found = next(Parser(open_model("chinese"))(["我们热爱中国。"]))
+        >>> found = next(Parser(open_model("chinese"), "spanning")(["我们热爱中国。"]))
         >>> [(found.words[i], found.words[j]) for i, j in found.tree.tolist()]
         [('我们', '热爱'), ('热爱', '中国')]
     """
@@ -88,16 +88,16 @@ class Parser:
 
     Examples:
         >>> from kexian_utils.bert import open_model
-        >>> parser = Parser(open_model("chinese"), tree="phrases")
+        >>> parser = Parser(open_model("chinese"))
         >>> found = next(parser(["我们热爱中国。"]))
-        >>> found.words, found.tree
-        (['我们', '热爱', '中国'], ((0, 1), 2))
+        >>> found.words, found.kind, found.tree
+        (['我们', '热爱', '中国'], 'phrases', ((0, 1), 2))
     """
 
     def __init__(
         self,
         model: ReadingModel | None = None,
-        tree: str = "spanning",
+        tree: str | None = None,
         mode: str = "single",
         layer: int | None = None,
         keep_punctuation: bool = False,
@@ -107,17 +107,20 @@ class Parser:
         Args:
             model: by default the bundled Chinese BERT for sentences with Chinese characters, and
                 all-MiniLM-L6-v2 for others.
-            tree: "spanning": undirected, of greatest weight; "eisner": projective heads;
-                "phrases": top down, by the exact cut rule (9).
+            tree: "spanning": undirected, of greatest weight, of impacts divided by the sum of
+                their row; "eisner": projective heads; "phrases": top down, by the exact cut rule
+                (9). By default phrases for sentences with Chinese characters, whose spanning trees
+                hardly ever differ from the chain of neighbours, and spanning for others.
             mode: "single" for equation (4), "double" for (1) and (2).
-            layer: from 1 to L; by default 5/6 of the way up, 4/6 for phrases.
+            layer: from 1 to L; by default 5/6 of the way up for spanning trees, 4/6 for others.
             keep_punctuation: whether punctuation marks are words of the tree.
 
         Raises:
             ValueError: for arguments out of range.
         """
-        for name, value, values in (("tree", tree, TREES), ("mode", mode, MODES)):
+        for name, value, values in (("tree", tree, (None, *TREES)), ("mode", mode, MODES)):
             if value not in values:
+                values = values[-3:]
                 raise ValueError(f"{name} must be one of {', '.join(values)}, got {value!r}")
         self.tree, self.mode, self.layer = tree, mode, layer
         self.keep_punctuation = keep_punctuation
@@ -125,7 +128,7 @@ class Parser:
         self._models: dict[str, ReadingModel] = {}
         self._segmenters: dict[str, Segmenter] = {}
         if model is not None:
-            self._layer(model)
+            self._layer(model, tree or TREES[0])
 
     def __call__(self, texts: Iterable[str], tokenized: bool = False) -> Iterator[ParsedSentence]:
         """Parse texts, sentence by sentence in their order; they are read as needed.
@@ -164,13 +167,16 @@ class Parser:
         name = "chinese" if has_chinese(text) else "minilm"
         if name not in self._models:
             self._models[name] = open_model(name)
-            self._layer(self._models[name])
+            self._layer(self._models[name], self._kind(text))
         return self._models[name]
 
-    def _layer(self, model: ReadingModel) -> int:
+    def _kind(self, text: str) -> str:
+        return self.tree or ("phrases" if has_chinese(text) else "spanning")
+
+    def _layer(self, model: ReadingModel, kind: str) -> int:
         if self.layer is not None:
             return checked_layer(model, self.layer)
-        sixths = 4 if self.tree == "phrases" else 5
+        sixths = 5 if kind == "spanning" else 4
         return max(1, round(sixths * model.probe.encoder.layers / 6))
 
     def _find_words(self, sentences: list[_Sentence]) -> None:
@@ -211,36 +217,39 @@ class Parser:
                 yield from self._fitting(_Sentence(sentence.number, text, sentence.model, part))
 
     def _parsed(self, sentences: list[_Sentence]) -> Iterator[ParsedSentence]:
-        models = {s.model.name: s.model for s in sentences}
-        found = {name: self._matrices(model, sentences) for name, model in models.items()}
+        ways = {(s.model.name, self._kind(s.text)): s.model for s in sentences}
+        found = {way: self._matrices(model, way[1], sentences) for way, model in ways.items()}
         for s in sentences:
+            kind = self._kind(s.text)
             offsets = [s.words[t] for t in self._kept(s)]
             matrix = np.zeros((len(offsets), len(offsets)))
             if len(offsets) > 1:
-                matrix = next(found[s.model.name])[0]
+                matrix = next(found[s.model.name, kind])[0]
             yield ParsedSentence(
                 number=s.number,
                 text=s.text,
                 words=[s.text[a:b] for a, b in offsets],
                 offsets=offsets,
-                kind=self.tree,
-                tree=_decoded(self.tree, matrix),
+                kind=kind,
+                tree=_decoded(kind, matrix),
                 matrix=matrix,
                 mode=self.mode,
-                layer=self._layer(s.model),
+                layer=self._layer(s.model, kind),
                 model=s.model.name,
             )
 
-    def _matrices(self, model: ReadingModel, sentences: list[_Sentence]) -> Iterator[np.ndarray]:
-        """Matrices of a model's sentences of two words or more."""
-        own = (s for s in sentences if s.model is model)
+    def _matrices(
+        self, model: ReadingModel, kind: str, sentences: list[_Sentence]
+    ) -> Iterator[np.ndarray]:
+        """Matrices of those sentences of two words or more that a model reads for such a tree."""
+        own = (s for s in sentences if s.model is model and self._kind(s.text) == kind)
         kept = ((s.tokens, self._kept(s)) for s in own)
         tokens = (
             AlignedTokens(tokens.ids, [tokens.spans[t] for t in words], [])
             for tokens, words in kept
             if len(words) > 1
         )
-        layers = [self._layer(model)]
+        layers = [self._layer(model, kind)]
         return impact_matrices(model.probe, tokens, self.mode, "euclidean", layers)
 
     def _kept(self, sentence: _Sentence) -> list[int]:
@@ -257,9 +266,10 @@ def _stripped(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def _decoded(kind: str, matrix: np.ndarray) -> Any:
-
     if kind == "spanning":
-        return trees.max_spanning_tree(matrix) if len(matrix) else np.zeros((0, 2), np.int64)
+        sums = matrix.sum(axis=1, keepdims=True)
+        shares = np.divide(matrix, sums, out=np.zeros_like(matrix), where=sums > 0)
+        return trees.max_spanning_tree(shares) if len(matrix) else np.zeros((0, 2), np.int64)
     if kind == "eisner":
         return trees.eisner(matrix.T) if len(matrix) else np.zeros(0, np.int64)
     return trees.top_down_tree(matrix, "min_between") if len(matrix) else None

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from kexian_utils import _checks
+from kexian_utils._json import parse_json
 from kexian_utils.bert.characters import (
     PAD,
     UNKNOWN,
@@ -436,7 +437,7 @@ class _Run:
         # The record inside belongs to these weights; record.json may be newer after a kill.
         extra = read_state(path, self._state(), ("step", "record"))
         self.step = int(extra["step"])
-        self.record = json.loads(str(extra["record"]))
+        self.record = parse_json(str(extra["record"]), dict)
 
     def export(self) -> Path:
         """Write the best weights by held-out loss as a folder in Hugging Face's form."""

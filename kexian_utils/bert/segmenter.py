@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kexian_utils.bert.models import ReadingModel, checked_layer
+from kexian_utils.bert.characters import normal_form
+from kexian_utils.bert.models import WITH_COUNTS, ReadingModel, checked_layer
 from kexian_utils.bert.probing import (
     DISTANCES,
     HEAD_DISTANCES,
@@ -30,7 +31,9 @@ __all__ = ["Segmentation", "Segmenter"]
 
 CUT_SHARE = 0.6  # of the gaps, where no threshold is known: Chinese words are that short
 SAMPLE = 1000  # texts that a threshold is taken from
-_LONGEST = 126  # characters of a sentence that is segmented: the cost grows with its square
+_LONGEST = 126  # characters of a sentence that is segmented in one piece
+_WHOLE = 40  # units that are masked in their whole sentence: the cost grows with its square
+_CORE, _CONTEXT = 8, 5  # of a longer one: gaps that are scored together; units on each side
 _BRIDGE = 16  # characters on each side of a place where a sentence had to be cut
 _BLOCK = 4096  # characters of texts that are worked on together
 _BLOCK_TEXTS = 512
@@ -79,8 +82,9 @@ class Segmenter:
     characters) that follow each other stay together, and punctuation stands alone, except inside
     a number or a word (3.14), and where one mark follows another of its kind (……).
 
-    A sentence of more than 126 characters is worked on in parts, and the gap between two parts is
-    scored with 16 characters on each side of it.
+    In a sentence of more than 40 characters each gap is scored with 5 characters or more on each
+    side of it, in overlapping windows. One of more than 126 is worked on in parts besides, and the
+    gap between two parts is scored with 16 characters on each side.
 
     Attributes:
         model: that is asked.
@@ -110,7 +114,8 @@ class Segmenter:
             model: to be asked.
             score: "pmi", "kl" or "probability" of the masked-language-model head, "euclidean" or
                 "cosine" of states; see :func:`impact_matrices`. By default the one that goes with
-                the model; else "pmi" with a head, "euclidean" without.
+                the model, which may weigh counts of neighbours in ("counts+euclidean"); else
+                "pmi" with a head, "euclidean" without.
             layer: from 1 to L for scores of states; by default the last.
             threshold: by default the one that goes with the model, if `score` and `layer` are the
                 defaults, else by `cut_share`.
@@ -126,20 +131,22 @@ class Segmenter:
         known = model.known if score in (None, model.known and model.known[0]) else None
         self.model, self.rules = model, rules
         self.score = known[0] if known else score or ("pmi" if encoder.has_head else "euclidean")
-        if self.score not in DISTANCES + HEAD_DISTANCES:
+        self._ties = model.ties if known else None
+        self._asked = self.score.removeprefix(WITH_COUNTS) if self._ties else self.score
+        if self._asked not in DISTANCES + HEAD_DISTANCES:
             names = ", ".join(HEAD_DISTANCES + DISTANCES)
             raise ValueError(f"score must be one of {names}, got {score!r}")
-        if self.score in HEAD_DISTANCES and not encoder.has_head:
+        if self._asked in HEAD_DISTANCES and not encoder.has_head:
             raise ValueError(
                 f"score {self.score!r} needs a model with a masked-language-model head, which "
                 f"{model.name} lacks: choose euclidean or cosine"
             )
-        if self.score in HEAD_DISTANCES and layer is not None:
+        if self._asked in HEAD_DISTANCES and layer is not None:
             raise ValueError(
                 f"layer belongs to the scores euclidean and cosine, {self.score} reads the head"
             )
         self.layer = None
-        if self.score in DISTANCES:
+        if self._asked in DISTANCES:
             self.layer = checked_layer(model, encoder.layers if layer is None else layer)
         if threshold is not None and not math.isfinite(threshold):
             raise ValueError(f"threshold must be a finite number, got {threshold}")
@@ -178,10 +185,12 @@ class Segmenter:
             wanted = (tokens for plan in plans for tokens in plan.wanted())
             layers = None if self.layer is None else [self.layer]
             found = impact_matrices(
-                self.model.probe, wanted, "double", self.score, layers, neighbours=True
+                self.model.probe, wanted, "double", self._asked, layers, neighbours=True
             )
             for plan in plans:
                 starts, scores = plan.assemble(self._rounded(found))
+                if self._ties:
+                    scores = self._ties.sums(*_neighbours(plan.text, starts), scores)
                 if self.rules:
                     starts, scores = with_rules(plan.text, starts, scores)
                 yield plan.text, parts(plan.text, starts), scores
@@ -193,6 +202,13 @@ class Segmenter:
             if not np.isfinite(values).all():
                 raise ValueError(f"{self.model.name} gives scores that are not finite: {values}")
             yield [float(f"{value:.6g}") for value in values.tolist()]
+
+
+def _neighbours(text: str, starts: list[int]) -> tuple[str, str]:
+    """The characters on the left and on the right of each gap between units, in normal form."""
+    units = [visible(unit) or "\0" for unit in parts(text, starts)]
+    left = "".join(normal_form(unit[-1])[-1] for unit in units[:-1])
+    return left, "".join(normal_form(unit[0])[0] for unit in units[1:])
 
 
 @dataclass(frozen=True)
@@ -220,9 +236,9 @@ class _Plan:
 
     def wanted(self) -> Iterator[AlignedTokens]:
         for piece in self.pieces:
-            for tokens in (piece.bridge, piece.tokens):
-                if tokens is not None and len(tokens.spans) > 1:
-                    yield tokens
+            if piece.bridge is not None and len(piece.bridge.spans) > 1:
+                yield piece.bridge
+            yield from _windows(piece.tokens)
 
     def assemble(self, found: Iterator[list[float]]) -> tuple[list[int], list[float | None]]:
         """Where units start, and the scores of the gaps between them."""
@@ -237,7 +253,7 @@ class _Plan:
                 else:
                     scores.append(value)
             starts += begins
-            if len(piece.tokens.spans) > 1:
+            for _ in _windows(piece.tokens):
                 scores += next(found)
         return [0, *starts[1:]], self._cut_at_spaces(starts, scores)
 
@@ -247,6 +263,23 @@ class _Plan:
             None if any(c.isspace() for c in unit.lstrip()) else score
             for unit, score in zip(units, scores, strict=True)
         ]
+
+
+def _windows(tokens: AlignedTokens) -> Iterator[AlignedTokens]:
+    """Tokens whose gaps, one after the other, are those of a sentence; none if it has no gap.
+
+    The units of a window are those to be masked; the model reads some more on both sides.
+    """
+    units = len(tokens.spans)
+    if 1 < units <= _WHOLE:
+        yield tokens
+        return
+    for first in range(0, units - 1, _CORE):
+        last = min(first + _CORE, units - 1)
+        begin = tokens.spans[max(0, first - _CONTEXT)][0]
+        end = tokens.spans[min(units - 1, last + _CONTEXT)][1]
+        spans = [(a - begin + 1, b - begin + 1) for a, b in tokens.spans[first : last + 1]]
+        yield AlignedTokens([tokens.ids[0], *tokens.ids[begin:end], tokens.ids[-1]], spans, [])
 
 
 def _fitting_pieces(

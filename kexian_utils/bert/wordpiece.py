@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import re
 import unicodedata
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import tokenizers
 
+from kexian_utils._json import read_json
 from kexian_utils.bert.characters import normal_form
 
 __all__ = [
@@ -61,7 +61,10 @@ def read_vocabulary(path: str | Path) -> dict[str, int]:
         >>> list(read_vocabulary(chinese_bert() / "vocab.txt").items())[:6]
         [('[PAD]', 0), ('[UNK]', 1), ('[CLS]', 2), ('[SEP]', 3), ('[MASK]', 4), (',', 5)]
     """
-    lines = Path(path).read_text(encoding="utf-8").split("\n")
+    try:
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} must be UTF-8: {error}") from None
     return {token.rstrip("\r"): number for number, token in enumerate(lines) if token}
 
 
@@ -200,7 +203,7 @@ class Tokenizer:
         if not (folder / "vocab.txt").is_file():
             raise ValueError(f"{folder} must hold vocab.txt, which is missing")
         path = folder / "tokenizer_config.json"
-        config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        config = read_json(path, dict) if path.is_file() else {}
         lowercase = config.get("do_lower_case", True)
         for key, values in (
             ("tokenize_chinese_chars", (None, True)),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from kexian_utils import __version__
 from kexian_utils import catalogue as catalogues
 from kexian_utils.commands import answer, models, probing, runs, train_reader
 from kexian_utils.commands.common import Root, WholeRange, complete_names, names_argument, select
+from kexian_utils.commands.streams import INTERRUPTED, PIPE_CLOSED, forget_standard_output
 from kexian_utils.errors import ENVIRONMENT, FOUND, USAGE, KexianError
 from kexian_utils.runner.execution.homes import own_homes
 
@@ -29,7 +32,21 @@ class _Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # what cannot be written is told, too
+            return result
+        except KeyboardInterrupt:
+            click.echo("kexian: interrupted; what was finished is kept.", err=True)
+            ctx.exit(INTERRUPTED)
+        except BrokenPipeError:
+            forget_standard_output()
+            ctx.exit(PIPE_CLOSED)
+        except OSError as error:
+            if sys.stdout is not None and error.filename is None:
+                forget_standard_output()
+            where = f"{error.filename}: " if error.filename else "standard output: "
+            click.echo(f"kexian: {where}{error.strerror or error}.", err=True)
+            ctx.exit(ENVIRONMENT)
         except KexianError as error:
             click.echo(f"kexian: {error}", err=True)
             ctx.exit(error.code)
@@ -77,6 +94,14 @@ def main(ctx: click.Context) -> None:
     Tab completion (bash; zsh and fish alike):
       eval "$(_KEXIAN_COMPLETE=bash_source kexian)"
     """
+    if sys.stdout is None:
+        raise KexianError("standard output is closed; leave out >&-.", ENVIRONMENT)
+    if sys.stderr is None:  # nobody wants to hear
+        sys.stderr = open(os.devnull, "w")
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):  # as an exception: what is half made is removed
+            if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_DFL:
+                signal.signal(getattr(signal, name), lambda number, _: sys.exit(128 + number))
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a C or Latin-1 locale must not stop the output
             stream.reconfigure(errors="backslashreplace")
@@ -118,9 +143,12 @@ def list_articles(root: Root, part: str | None, as_json: bool) -> None:
         if rows:
             click.echo(f"{item.id}: {item.title} ({item.title_zh})")
         for a in rows:
-            mark = "written" if a.id in written else "to come"
-            click.echo(f"  {a.id}  {mark}  {a.title}  {a.title_zh}")
-    click.echo(f"{len(written)} of {len(chosen)} chapters are written.")
+            mark = ("written  " if a.id in written else "to come  ") if checkout else ""
+            click.echo(f"  {a.id}  {mark}{a.title}  {a.title_zh}")
+    if checkout:
+        click.echo(f"{len(written)} of {len(chosen)} chapters are written.")
+    else:
+        click.echo(f"{len(chosen)} articles; a checkout of the project has the chapters.")
 
 
 @main.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import time
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import click
 
 from kexian_utils.commands.common import RealRange, WholeRange, count_option, seed_option
+from kexian_utils.commands.streams import unreachable
 from kexian_utils.errors import ENVIRONMENT, KexianError
 
 
@@ -45,7 +47,7 @@ from kexian_utils.errors import ENVIRONMENT, KexianError
 @click.option(
     "--break-ties",
     default=0.0,
-    type=RealRange(min=0),
+    type=RealRange(0, 100),
     metavar="STD",
     help="Noise that makes copied units differ and cancels in the output, relative to the "
     "weights; without it they learn alike for ever.",
@@ -89,10 +91,16 @@ def expand(
         )
     except KeyboardInterrupt:
         raise KexianError("interrupted; nothing was written.", 130) from None
+    except ValueError as error:
+        if not unreachable(error):
+            raise
+        raise KexianError(str(error), ENVIRONMENT) from None
     except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise KexianError(
-            f"{error.filename or target}: {error.strerror or error}; free some space or choose a "
-            "target elsewhere. Nothing was written.",
+            f"{error.filename or target}: {error.strerror or error}; "
+            f"{'free some space or ' if full else ''}choose a target elsewhere. Nothing was "
+            "written.",
             ENVIRONMENT,
         ) from None
     for line in _expansion_lines(report):
@@ -194,9 +202,12 @@ def pretrain_bert(folder: str, texts: tuple[str, ...], **sizes: int) -> None:
 
 def _peoples_daily_sentences() -> Any:
     from kexian_utils.bert.masking import pretraining_sentences
-    from kexian_utils.datasets import peoples_daily_split
+    from kexian_utils.datasets import DatasetUnavailable, peoples_daily_split
 
-    split = peoples_daily_split()
+    try:
+        split = peoples_daily_split()
+    except DatasetUnavailable as error:
+        raise KexianError(str(error), ENVIRONMENT) from None
     return tuple(
         [pretraining_sentences(["".join(words) for words in document]) for document in part]
         for part in (split.train, split.development)

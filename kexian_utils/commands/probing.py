@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from kexian_utils.commands.common import RealRange, WholeRange
-from kexian_utils.commands.streams import Lines, Output, figure_path, json_line
+from kexian_utils.commands.streams import Lines, Output, figure_path, json_line, unreachable
 from kexian_utils.errors import ENVIRONMENT, USAGE, KexianError
 
 Command = Callable[..., Any]
@@ -45,7 +45,8 @@ def _input_options(command: Command) -> Command:
     "--score",
     metavar="NAME",
     help="pmi, kl, probability (they need a masked-language-model head), euclidean or cosine. "
-    "Default: what goes with the model, else pmi, or euclidean without a head.",
+    "Default: what goes with the model (with the bundled one counts+euclidean, a sum with counts "
+    "of neighbours), else pmi, or euclidean without a head.",
 )
 @click.option(
     "--layer",
@@ -90,6 +91,10 @@ def segment(
     follow each other stay together. Where the text may hold the separator, use --json: text,
     words, units (what could have been words), the scores of the gaps between units (null where
     there is a cut whatever the model says), score, threshold, model.
+
+    The bundled model's score is a sum with counts of neighbouring characters; README.md in the
+    folder of the model says what either is worth alone, and without rules. A page of a thousand
+    characters takes some five seconds.
 
     A model without a threshold of its own gets it from the first 1000 lines, which are read
     before the first is written; give --threshold where a stream must not wait.
@@ -150,9 +155,9 @@ def _segmentation_record(found: Any, model: str, segmenter: Any) -> dict[str, An
 @_input_options
 @click.option(
     "--tree",
-    default="spanning",
     metavar="KIND",
-    help="spanning: the heaviest undirected tree (default); eisner: projective heads; phrases.",
+    help="spanning: the heaviest undirected tree; eisner: projective heads; phrases: nested pairs. "
+    "Default: phrases for sentences with Chinese characters, spanning for others.",
 )
 @click.option(
     "--mode",
@@ -164,7 +169,7 @@ def _segmentation_record(found: Any, model: str, segmenter: Any) -> dict[str, An
     "--layer",
     type=WholeRange(min=0),
     metavar="N",
-    help="Default: 5/6 of the way up, 4/6 for phrases (MiniLM: 5 and 4).",
+    help="Default: 5/6 of the way up for spanning trees, 4/6 for others (MiniLM: 5 and 4).",
 )
 @click.option("--keep-punctuation", is_flag=True, help="Give punctuation a place in the tree.")
 @click.option(
@@ -180,7 +185,7 @@ def parse(
     files: tuple[str, ...],
     model: str | None,
     as_json: bool,
-    tree: str,
+    tree: str | None,
     mode: str,
     layer: int | None,
     keep_punctuation: bool,
@@ -199,6 +204,11 @@ def parse(
     without arcs, one of punctuation alone an empty tree; no text, no tree. --json gives line,
     text, words, offsets, tree (counted from 0), matrix (row: the word that is changed by masking
     the column's), mode, layer, model.
+
+    How good they are: on 500 English sentences (UD PUD, on which the layer was chosen) the
+    spanning trees find 53 % of the arcs, the chain of neighbours 42 %; on 200 Chinese ones (UD
+    GSDSimp, words as given there) the phrases find 45 % of the constituents, cuts by distance
+    alone 24 %, random ones 23 %.
 
     \b
     Examples:
@@ -283,9 +293,7 @@ def _opened(name: str) -> Any:
     try:
         return open_model(name)
     except ValueError as error:
-        offline = ("LocalEntryNotFoundError", "OfflineModeIsEnabled")
-        machine = type(error.__cause__).__name__ in offline
-        raise KexianError(str(error), ENVIRONMENT if machine else USAGE) from None
+        raise KexianError(str(error), ENVIRONMENT if unreachable(error) else USAGE) from None
 
 
 class _Figures:

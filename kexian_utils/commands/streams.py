@@ -16,6 +16,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from kexian_utils._json import parse_json
 from kexian_utils.errors import ENVIRONMENT, KexianError
 
 INTERRUPTED = 130
@@ -151,15 +152,11 @@ def objects(lines: Iterator[bytes], name: str) -> Iterator[tuple[int, Any, str]]
             continue
         value, error = None, ""
         try:
-            value = json.loads(raw.rstrip().decode("utf-8"))
-            if not isinstance(value, dict):
-                error = f"must be a JSON object, got {type(value).__name__}"
+            value = parse_json(raw.rstrip().decode("utf-8"), dict)
         except UnicodeDecodeError as wrong:
             error = not_utf_8(wrong)
-        except json.JSONDecodeError as wrong:
-            error = f"is not JSON at column {wrong.colno}: {wrong.msg}"
-        except (ValueError, RecursionError) as wrong:
-            error = f"is not JSON: {wrong}"
+        except ValueError as wrong:
+            error = str(wrong)
         yield number, value, f"{named(name)}, line {number} {error}." if error else ""
 
 
@@ -217,7 +214,7 @@ class Output:
         except BrokenPipeError as closed:
             error = closed
         if isinstance(error, BrokenPipeError):
-            _forget_standard_output()
+            forget_standard_output()
             raise SystemExit(PIPE_CLOSED) from None
         if isinstance(error, KeyboardInterrupt):
             message = "interrupted; what was found up to then is written."
@@ -239,7 +236,12 @@ def _is_unavailable(error: RuntimeError) -> bool:
     return isinstance(error, DatasetUnavailable)
 
 
-def _forget_standard_output() -> None:
+def unreachable(error: ValueError) -> bool:
+    """Whether a model could not be had because Hugging Face does not answer."""
+    return type(error.__cause__).__name__ in ("LocalEntryNotFoundError", "OfflineModeIsEnabled")
+
+
+def forget_standard_output() -> None:
     """Nobody reads it any more: the interpreter must not complain when it flushes at its end."""
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)

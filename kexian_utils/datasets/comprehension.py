@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from kexian_utils import _checks
+from kexian_utils._json import JSON_NAMES, parse_json
 from kexian_utils.datasets.files import (
     DatasetUnavailable,
     cache_folder,
@@ -267,40 +267,22 @@ def _load(source: Source) -> tuple[str, Mapping[str, Any]]:
         raise TypeError(f"source must be a path or a dictionary, got {type(source).__name__}")
     name = Path(source).name
     try:
-        data = json.loads(Path(source).read_text(encoding="utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{name} must be UTF-8: {error}") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{name} must be JSON: {error}") from None
-    except RecursionError:
-        raise ValueError(f"{name} must be JSON of a sane depth, it is nested too deeply") from None
-    if not isinstance(data, dict):
-        raise ValueError(f"{name} must hold a JSON object, got {_JSON_NAMES[type(data)]}")
-    return f"{name}: ", data
-
-
-_JSON_NAMES = {
-    dict: "an object",
-    list: "a list",
-    str: "a string",
-    int: "an integer",
-    float: "a number",
-    bool: "a truth value",
-    type(None): "null",
-}
+        return f"{name}: ", parse_json(Path(source).read_bytes(), dict)
+    except ValueError as error:
+        raise ValueError(f"{name} {error}") from None
 
 
 def _field(entry: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:
     if not isinstance(entry, Mapping):
-        got = _JSON_NAMES.get(type(entry), type(entry).__name__)
+        got = JSON_NAMES.get(type(entry), type(entry).__name__)
         raise ValueError(f"{where.rstrip('. ')} must be an object with {key!r}, got {got}")
     if key not in entry:
         raise ValueError(f"{where}{key} is missing")
     value = entry[key]
     kinds = kind if isinstance(kind, tuple) else (kind,)
     if not isinstance(value, kinds) or isinstance(value, bool):
-        wanted = " or ".join(_JSON_NAMES[k] for k in kinds)
-        got = _JSON_NAMES.get(type(value), type(value).__name__)
+        wanted = " or ".join(JSON_NAMES[k] for k in kinds)
+        got = JSON_NAMES.get(type(value), type(value).__name__)
         raise ValueError(f"{where}{key} must be {wanted}, got {got}")
     return value
 

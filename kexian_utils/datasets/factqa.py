@@ -28,6 +28,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from kexian_utils import _checks
+from kexian_utils._json import parse_json
 
 __all__ = [
     "Fact",
@@ -593,10 +594,10 @@ def read_jsonl(path: str | os.PathLike) -> list[FactQAQuestion]:
         if not line.strip():
             continue
         try:
-            question = _question(json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8")))
+            question = _question(parse_json(line))
             if question.id in lines:
                 raise ValueError(f"id {question.id!r} occurred on line {lines[question.id]}")
-        except (ValueError, RecursionError) as error:  # JSON's and Unicode's errors are ValueErrors
+        except ValueError as error:
             raise ValueError(f"{Path(path).name}, line {number}: {error}") from None
         lines[question.id] = number
         questions.append(question)

@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from kexian_utils._json import read_json
 from kexian_utils.mime import CLAIM_MIME, RUN_MIME
 
 _PACKAGES = (
@@ -123,7 +124,7 @@ def read_study(path: Path) -> dict[str, Any]:
         ValueError: the file is not one.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path, dict)
         if record["schema"] != 1 or record["profile"] != "study":
             raise KeyError("schema")
         {claim["claim"] for claim in record["claims"]}

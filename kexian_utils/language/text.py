@@ -8,8 +8,10 @@ Plain NumPy. Source of the segmenter: https://kexue.fm/archives/7476.
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
+import zipfile
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -257,11 +259,72 @@ class NeighbourPMI:
         """PMI at the gaps of a text of at least one character, shape ``(len(text) - 1,)``."""
         if not isinstance(text, str) or not text:
             raise ValueError(f"text must be a string of at least one character, got {text!r}")
-        pairs = _pairs(_code_points(text))
+        return self._of(_pairs(_code_points(text)))
+
+    def __len__(self) -> int:
+        return len(self._pairs[0])
+
+    def between(self, left: str, right: str) -> np.ndarray:
+        """PMI of each character of `left` with the one at its place in `right`, which follows it.
+
+        Raises:
+            ValueError: if the two are not equally long.
+        """
+        if len(left) != len(right):
+            raise ValueError(
+                f"left and right must be equally long, got {len(left)} and {len(right)} characters"
+            )
+        return self._of(np.column_stack([_code_points(left), _code_points(right)]))
+
+    def _of(self, pairs: np.ndarray) -> np.ndarray:
         found = _look_up(self._pairs, _keys(pairs))
         left, right = _look_up(self._left, pairs[:, 0]), _look_up(self._right, pairs[:, 1])
         expected = left * right / self.total
         return np.log((found + self.smoothing) / (expected + self.smoothing))
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the counts to a compressed .npz file; counts above 65,535 become that."""
+        keys, counts = self._pairs
+        codes, places = np.unique(np.stack([keys >> 21, keys & _CODE]), return_inverse=True)
+        left, right = places.reshape(2, -1)
+        numbers = left * len(codes) + right  # in the order of the keys, which is ascending
+        with open(path, "wb") as file:
+            np.savez_compressed(
+                file,
+                characters=codes.astype("<u4"),
+                steps=np.diff(numbers, prepend=0).astype("<u4"),
+                counts=np.minimum(counts, 65535).astype("<u2"),
+                smoothing=self.smoothing,
+            )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> NeighbourPMI:
+        """Read a file that :meth:`save` wrote.
+
+        Raises:
+            ValueError: it is damaged or something else.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                codes = file["characters"].astype(np.int64)
+                numbers = np.cumsum(file["steps"], dtype=np.int64)
+                counts = file["counts"].astype(np.int64)
+                smoothing = float(file["smoothing"])
+            left, right = (codes[part] for part in np.divmod(numbers, len(codes)))
+            found = cls.__new__(cls)
+            found.smoothing, found.total = smoothing, int(counts.sum())
+            found._pairs = left << 21 | right, counts
+            found._left, found._right = _sums(left, counts), _sums(right, counts)
+        except FileNotFoundError:
+            raise
+        except (OSError, EOFError, LookupError, TypeError, ValueError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{path} must hold counts of neighbours: {error}") from None
+        return found
+
+
+def _sums(sides: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    values, places = np.unique(sides, return_inverse=True)
+    return values, np.bincount(places, weights=counts).astype(np.int64)
 
 
 def _code_points(text: str) -> np.ndarray:
@@ -272,8 +335,11 @@ def _pairs(codes: np.ndarray) -> np.ndarray:
     return np.column_stack([codes[:-1], codes[1:]])
 
 
+_CODE = (1 << 21) - 1  # code points have 21 bits
+
+
 def _keys(pairs: np.ndarray) -> np.ndarray:
-    return pairs[:, 0] << 21 | pairs[:, 1]  # code points have 21 bits
+    return pairs[:, 0] << 21 | pairs[:, 1]
 
 
 def _look_up(table: tuple[np.ndarray, np.ndarray], keys: np.ndarray) -> np.ndarray:

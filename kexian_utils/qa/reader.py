@@ -26,6 +26,7 @@ import keras
 import numpy as np
 
 from kexian_utils import _checks
+from kexian_utils._json import parse_json, read_json
 from kexian_utils.datasets.factqa import answer_spans, label_spans
 from kexian_utils.qa.decoding import extract_spans, vote
 from kexian_utils.qa.features import alike, match_features
@@ -358,7 +359,7 @@ class DGCNNReader:
             if not needed.is_file():
                 raise FileNotFoundError(f"{folder} holds no reader: {needed.name} is missing")
         try:
-            about = json.loads(path.read_text(encoding="utf-8"))
+            about = read_json(path, dict)
             form = about["form"]
             if form == _FORM:
                 known = {field.name for field in fields(ReaderConfig)}
@@ -385,9 +386,19 @@ class DGCNNReader:
         network = reader_network(self.config, FIRST + len(self.characters), self.seed, vectors)
         try:
             with zipfile.ZipFile(path) as file:
+                size = sum(part.file_size for part in file.infolist())
+                if size > 16 * network.count_params() + (16 << 20):  # weights, optimiser, the rest
+                    raise ValueError(f"it would unpack to {size:,} bytes")
                 broken = file.testzip()
-                described = json.loads(file.read("config.json"))["config"].get("layers", [])
-        except (zipfile.BadZipFile, OSError, KeyError, TypeError, ValueError) as error:
+                described = parse_json(file.read("config.json"), dict)["config"]["layers"]
+        except (
+            zipfile.BadZipFile,
+            OSError,
+            KeyError,
+            TypeError,
+            ValueError,
+            AttributeError,
+        ) as error:
             raise ValueError(f"{path} is damaged ({error}): save the reader again") from error
         if broken is not None:
             raise ValueError(f"{path} is damaged ({broken}): save the reader again")

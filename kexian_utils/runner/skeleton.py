@@ -209,8 +209,8 @@ def write_chapter(root: Path, article: Article) -> list[str]:
     path = root / article.path
     if path.exists():
         raise KexianError(f"{article.path} exists already; edit it, or delete it first.")
-    write_notebook(path, skeleton(article, *public_address(root)))
-    done = [f"wrote {article.path}: {len(article.claims)} claims to decide"]
+    chapter = skeleton(article, *public_address(root))
+    done = []
     descriptor = root / article.descriptor_path
     if not article.budget:
         budget = "\n".join(f"{name} = {seconds}" for name, seconds in DEFAULTS.items())
@@ -222,6 +222,8 @@ def write_chapter(root: Path, article: Article) -> list[str]:
     if f"{{{bibliography_key(article)}," not in entries:
         write_text(bibliography, f"{entries.rstrip()}\n\n{bibliography_entry(article)}".lstrip())
         done.append(f"added {bibliography_key(article)} to book/references.bib")
+    write_notebook(path, chapter)  # last: while it is missing, the call can be repeated
+    done.insert(0, f"wrote {article.path}: {len(article.claims)} claims to decide")
     refresh_notebook(root, path)
     done.append(f"next: make lab, `kexian accept {article.id}`, `kexian check {article.id} --all`")
     return done

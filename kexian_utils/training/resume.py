@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from kexian_utils._json import read_json
+
 __all__ = ["open_run", "run_steps", "unchanged", "write_record"]
 
 
@@ -59,11 +61,9 @@ def open_run(
         write_record(path, run)
         return None
     try:
-        before = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
-        before = None
-    if not isinstance(before, dict):
-        raise ValueError(f"{path} is damaged: choose another folder, or delete this one")
+        before = read_json(path, dict)
+    except ValueError:
+        raise ValueError(f"{path} is damaged: choose another folder, or delete this one") from None
     unlike = [name for name in same or run if before.get(name) != run[name]]
     if unlike:
         words = (f"{name}{_difference(before.get(name), run[name])}" for name in unlike)

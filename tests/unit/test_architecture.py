@@ -1,6 +1,7 @@
 """The rooms of `kexian_utils`: imports go down, no private name leaves its module, no circle."""
 
 import ast
+import re
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -10,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "kexian_utils"
 # From the ground up. A module imports from its own room and from lower floors; CONTRIBUTING says
 # what belongs in which room.
 FLOORS = (
-    {"_checks", "_lazy", "autodiff", "catalogue", "errors", "mime", "statistics"},
+    {"_checks", "_json", "_lazy", "autodiff", "catalogue", "errors", "mime", "statistics"},
     {"datasets", "plots"},
     {"experiment", "sliders", "training", "mathematics"},
     {"layers", "losses", "optimizers", "callbacks", "metrics", "regularizers"},
@@ -121,3 +122,44 @@ def test_the_rooms_of_the_library():
 def test_a_planted_fault_is_found(changed, fault):
     rooms = {"bert.b": "def _c(): ...", "bert.rope": "", "losses.b": "c = 1", "qa.reader": "X = 1"}
     assert [f for f in faults(rooms | changed) if fault in f]
+
+
+def unknown_names(path, root):
+    """Names that a script takes of the library's modules and that do not stand in them."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    modules = {}
+
+    def source(name):
+        folder = root.joinpath(*name.split("."))
+        file = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
+        return file.read_text(encoding="utf-8") if file.is_file() else None
+
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("kexian_utils"):
+            for alias in node.names:
+                if (text := source(f"{node.module}.{alias.name}")) is not None:
+                    modules[alias.asname or alias.name] = text
+                elif alias.name not in re.findall(r"\w+", source(node.module) or ""):
+                    yield f"{node.module}.{alias.name}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            text = modules.get(node.value.id)
+            if text is not None and node.attr not in re.findall(r"\w+", text):
+                yield f"{node.value.id}.{node.attr}"
+
+
+@pytest.mark.parametrize("folder", ["tools", "benchmarks"])
+def test_scripts_use_what_there_is(folder):
+    root = Path(__file__).resolve().parents[2]
+    for path in sorted((root / folder).glob("*.py")):
+        assert not set(unknown_names(path, root)), path.name
+
+
+def test_a_name_that_has_moved_is_found(tmp_path):
+    path = tmp_path / "script.py"
+    path.write_text(
+        "from kexian_utils.language import text\nfrom kexian_utils.language.text import gone\n"
+        "text.cut_sentences\ntext.bootstrap_interval\n"
+    )
+    found = set(unknown_names(path, Path(__file__).resolve().parents[2]))
+    assert found == {"kexian_utils.language.text.gone", "text.bootstrap_interval"}

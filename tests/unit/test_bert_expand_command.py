@@ -491,8 +491,11 @@ REFUSED = {
     "not finite": (with_tensor(BIAS, np.full(12, np.nan, "f4")), "not finite"),
     "no segments": (edit(type_vocab_size=0), "type_vocab_size must be a whole number"),
     "more layers than atoms": (edit(num_hidden_layers=10**9), r"layer\.2\.\S+ is missing"),
-    "modules in words": (written("modules.json", "5"), r"modules\.json must be JSON with a list"),
-    "modules nested": (written("modules.json", "[" * 10**5), "must be JSON with a list"),
+    "modules in words": (
+        written("modules.json", "5"),
+        r"\.json must hold a JSON list, got an i",
+    ),
+    "modules nested": (written("modules.json", "[" * 10**5), "must be JSON of a sane depth"),
     "a module in words": (written("modules.json", "[5]"), "must list objects with a type, got 5"),
     "another module": (one_more_module, "modules.json lists Dense"),
 }

@@ -10,11 +10,14 @@ import pytest
 
 from kexian_utils.bert import ProbingModel, impact_matrix
 from kexian_utils.bert import models as reading_models
-from kexian_utils.bert.models import ReadingModel, chinese_bert, open_model
+from kexian_utils.bert import segmenter as segmenter_module
+from kexian_utils.bert.models import CountedTies, ReadingModel, chinese_bert, open_model
 from kexian_utils.bert.parser import Parser
 from kexian_utils.bert.segmenter import Segmentation, Segmenter
+from kexian_utils.bert.wordpiece import AlignedTokens
 from kexian_utils.bert.words import is_punctuation, split_words
 from kexian_utils.language import trees
+from kexian_utils.language.text import NeighbourPMI
 
 CHARACTERS = list("今天气很好我们的模型训练大小山水abcxyz0123456789.,!?，。！？“”—…(") + ["é"]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -205,7 +208,7 @@ def test_known_thresholds(models, paths, tmp_path):
     for number, text in enumerate(['{"score": "pmi"}', "[", '{"score": "x", "threshold": 1}', "3"]):
         path = folder(tmp_path / str(number), True)
         (path / "segmentation.json").write_text(text)
-        with pytest.raises(ValueError, match=r"segmentation.json must hold a score"):
+        with pytest.raises(ValueError, match=r"must (hold a|be) JSON|must hold a score"):
             open_model(path)
 
 
@@ -226,6 +229,49 @@ def test_known_thresholds(models, paths, tmp_path):
 def test_bad_arguments_of_the_segmenter(models, name, options, words):
     with pytest.raises(ValueError, match=words):
         Segmenter(models[name], **options)
+
+
+def test_long_sentences_are_scored_in_windows(models):
+    """Every gap once, in order, with context on both sides, in few tokens: the cost is theirs."""
+    probe = models["characters"].probe
+    for units in (1, 2, 40, 41, 57, 60):
+        tokens = probe.tokenizer("今天天气很好" * 10)
+        tokens = AlignedTokens(tokens.ids, tokens.spans[:units], [])
+        windows = list(segmenter_module._windows(tokens))
+        assert sum(len(w.spans) - 1 for w in windows) == units - 1
+        if units <= 40:
+            assert [w.ids for w in windows] == [tokens.ids] * (units > 1)
+            continue
+        gaps = 0
+        for w in windows:
+            for (a, b), (c, d) in zip(w.spans, tokens.spans[gaps:], strict=False):
+                assert w.ids[a:b] == tokens.ids[c:d]
+            before, after = w.spans[0][0] - 1, len(w.ids) - 1 - w.spans[-1][1]
+            gaps += len(w.spans) - 1
+            assert before >= 8 or gaps == len(w.spans) - 1
+            assert after >= 8 or gaps + after == units - 1
+            assert len(w.ids) <= 2 + 17 + 16
+
+
+def test_counts_are_weighed_into_the_score(models):
+    text = "今天 天气很好。"
+    model = models["headless"]
+    (alone,) = Segmenter(model, "euclidean", threshold=0.0)([text])
+    ties = CountedTies(NeighbourPMI(["今天天气很好", "天气今天很好"]), 0.25, 2.0)
+    both = Segmenter(ReadingModel("both", model.probe, ("counts+euclidean", 1.5), ties))
+    (found,) = both([text])
+    assert (both.score, both.threshold, found.units) == ("counts+euclidean", 1.5, alone.units)
+    assert found.words != []
+    for (unit, after), score, own in zip(
+        itertools.pairwise(found.units), found.scores, alone.scores, strict=True
+    ):
+        if own is None:
+            assert score is None
+        else:
+            want = 0.25 * ties.pmi(unit.strip()[-1] + after[0])[0] + 0.75 * 2.0 * own
+            assert score == pytest.approx(want, rel=1e-4, abs=1e-5)
+    with pytest.raises(ValueError, match="score must be one of pmi"):
+        Segmenter(model, "counts+euclidean")
 
 
 def test_bad_texts(models):
@@ -351,7 +397,7 @@ def test_trees_are_those_of_the_matrix(models, mode):
     kept = [t for t, word in enumerate(sentence) if word not in ".,"]
     want = matrix_of(model, sentence, kept, mode, 2)
     made = {
-        "spanning": trees.max_spanning_tree(want).tolist(),
+        "spanning": trees.max_spanning_tree(want / want.sum(axis=1, keepdims=True)).tolist(),
         "eisner": trees.eisner(want.T).tolist(),
         "phrases": trees.top_down_tree(want, "min_between"),
     }
@@ -400,7 +446,8 @@ def test_default_layers(models, tmp_path):
     for layers, spanning, phrases in ((1, 1, 1), (2, 2, 1), (3, 2, 2), (4, 3, 3), (6, 5, 4)):
         model = open_model(folder(tmp_path / str(layers), False, layers=layers))
         assert next(Parser(model)(["the"])).layer == spanning
-        assert next(Parser(model, "phrases")(["the"])).layer == phrases
+        for kind in ("phrases", "eisner"):
+            assert next(Parser(model, kind)(["the"])).layer == phrases
     with pytest.raises(ValueError, match="layer must be a whole number from 1 to 3"):
         Parser(models["headless"], layer=4)
     with pytest.raises(ValueError, match="tree must be one of spanning, eisner, phrases"):
@@ -451,7 +498,7 @@ def test_long_sentences_are_parsed_in_parts(models, text):
 def test_chinese_is_segmented_first(models):
     text = "今天天气很好，我们训练模型。"
     cut = next(Segmenter(models["known"])([text])).words
-    (found,) = Parser(models["known"])([text])
+    (found,) = Parser(models["known"], "spanning")([text])
     assert found.words == [word for word in cut if word not in "，。"]
     want = matrix_of(
         models["known"], cut, [t for t, word in enumerate(cut) if word not in "，。"], "single", 2
@@ -464,8 +511,20 @@ def test_default_models_follow_the_script(paths, monkeypatch):
     monkeypatch.setattr(reading_models, "BUNDLED", bundled)
     found = list(Parser()(["The weather. 今天很好。 We sum.", "我们"]))
     assert [f.model for f in found] == ["minilm", "chinese", "minilm", "chinese"]
+    assert [f.kind for f in found] == ["spanning", "phrases", "spanning", "phrases"]
+    assert {f.kind for f in Parser(tree="eisner")(["The weather. 今天很好。"])} == {"eisner"}
     with pytest.raises(ValueError, match="layer must be a whole number from 1 to 2"):
         list(Parser(layer=3)(["The weather.", "今天"]))
+
+
+def test_a_model_may_read_two_kinds_of_trees(models):
+    texts = ["The weather is small.", "今天天气很好。", "We train a model."]
+    both = list(Parser(models["known"])(texts))
+    for kind, numbers in (("spanning", (0, 2)), ("phrases", (1,))):
+        alone = Parser(models["known"], kind)(texts[number] for number in numbers)
+        for number, found in zip(numbers, alone, strict=True):
+            assert (both[number].kind, both[number].words) == (kind, found.words)
+            np.testing.assert_allclose(both[number].matrix, found.matrix, rtol=1e-5, atol=1e-6)
 
 
 def test_nasty_texts_are_parsed(models):

@@ -100,16 +100,17 @@ def test_it_guesses_hidden_characters_as_the_card_says(model, development):
 def test_it_cuts_words_as_its_settings_say(model, development):
     settings = json.loads((bert.chinese_bert() / "segmentation.json").read_text())
     sentences = datasets.peoples_daily_sentences(development)[::12]
-    found = bert.impact_matrices(
-        model, ["".join(w) for w in sentences], distance=settings["score"], neighbours=True
-    )
-    cut = [
-        text.segment_by_threshold("".join(words), ties, settings["threshold"])
-        for words, ties in zip(sentences, found, strict=True)
-    ]
+    segmenter = bert.Segmenter(bert.open_model("chinese"))
+    assert (segmenter.score, segmenter.threshold) == (settings["score"], settings["threshold"])
+    cut = [found.words for found in segmenter("".join(words) for words in sentences)]
     f1 = text.word_f1(cut, sentences).f1
-    assert abs(f1 - settings["f1"]["conditional PMI, development"][0]) < 0.06
-    assert settings["f1"]["conditional PMI, test"][0] >= 0.64
+    told = {name: values[0] for name, values in settings["f1_of_the_command"].items()}
+    assert abs(f1 - told["`kexian segment`, development"]) < 0.06
+    for corpus in ("test", "GSDSimp, whole"):  # the sum is better than both of its parts
+        assert told[f"without rules, {corpus}"] > 0.02 + max(
+            told[f"{part}, without rules, {corpus}"]
+            for part in ("the model alone (f, Euclid)", "counts alone")
+        )
 
 
 @pytest.mark.parametrize(("heads", "depth"), [("wider", 0), ("more", 1)])

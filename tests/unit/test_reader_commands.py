@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 pytest.importorskip("keras")
 
+from kexian_utils.commands.answer import LEAST_VOTE, with_least_vote
 from kexian_utils.commands.main import main
 from kexian_utils.commands.questions import QUESTIONS, Item, answered, checked
 from kexian_utils.datasets.factqa import export_jsonl, make_factqa
@@ -53,7 +54,8 @@ def questions():
 
 @pytest.fixture(scope="module")
 def readings(reader, questions):
-    return reader.answer_many([(q.question, [p.text for p in q.passages]) for q in questions])
+    found = reader.answer_many([(q.question, [p.text for p in q.passages]) for q in questions])
+    return [with_least_vote(reading, LEAST_VOTE) for reading in found]
 
 
 @pytest.fixture
@@ -142,8 +144,8 @@ def test_refusals_of_training(options, words, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("{", "line 2 is not JSON at column 2"),
-        ("[]", "line 2 must be a JSON object, got list"),
+        ("{", "line 2 must be JSON: Expecting property name"),
+        ("[]", "line 2 must hold a JSON object, got a list"),
         (LINE | {"question": " "}, "line 2: the question is empty"),
         (LINE | {"answer": []}, 'line 2: "answer" must be a string or a list of strings'),
         (LINE | {"answer": ["甲", ""]}, 'line 2: "answer" must be a string or a list of strings'),
@@ -415,10 +417,12 @@ def test_json_lines_in_blocks(ask, questions, readings, tmp_path):
 
 
 BAD = [
-    (b"{", "line 2 is not JSON at column 2: Expecting property name"),
-    (b'"question"', "line 2 must be a JSON object, got str"),
+    (b"{", "line 2 must be JSON: Expecting property name"),
+    (b'"question"', "line 2 must hold a JSON object, got a string"),
     (b'{"question": "\xff"}', "line 2 must be UTF-8: byte 14 is not (0xff)"),
-    (b"[" * 100_000, "line 2 is not JSON: "),
+    (b"[" * 100_000, "line 2 must be JSON of a sane depth"),
+    (b'{"id": NaN, "question": "?"}', "line 2 must hold finite numbers, got NaN"),
+    (b'{"id": 1e999, "question": "?"}', "line 2 must hold finite numbers, got 1e999"),
     (b'{"passages": []}', 'line 2: "question" must be a string, got none'),
     (b'{"question": "", "passages": []}', "line 2: the question is empty."),
     (b'{"question": "a"}', 'line 2: "passages" must be a list, got none'),
@@ -456,6 +460,25 @@ def test_no_answer_has_a_reason(ask):
     none, silent = "there are no passages", "no passage proposes one"
     assert [record["reason"] for record in found] == [none, none, silent]
     assert [record["answer"] for record in found] == ["", "", ""]
+
+
+def test_a_weak_vote_is_no_answer(ask, questions, readings):
+    question, reading = next((q, r) for q, r in zip(questions, readings, strict=True) if r.answer)
+    passages = "\n".join(p.text for p in question.passages)
+    options = ("--least-vote", 1, question.question)
+    result = call(*ask, *options, input=passages)
+    assert result.stdout == "\n"
+    assert result.stderr == (
+        f"kexian: no answer: the best candidate, {reading.answer!r}, has {reading.score:.2g} in "
+        "the vote, less than --least-vote asks for.\n"
+    )
+    (record,) = map(json.loads, lines(*ask, "--json", *options, input=passages))
+    assert (record["answer"], list(record["votes"])) == ("", list(reading.votes))
+    assert "less than --least-vote" in record["reason"]
+    assert all(passage["span"] is None for passage in record["passages"])
+    assert all(r.score >= LEAST_VOTE for r in readings if r.answer)
+    words = "--least-vote must be a number from 0.001 to 1, got '0'"
+    assert words in call(*ask, "--least-vote", 0, "谁？", input="甲", code=2).stderr
 
 
 def test_texts_of_all_kinds(ask):

@@ -444,6 +444,13 @@ def test_new_writes_a_skeleton_that_runs_up_to_its_first_claim(checkout):
     assert [mistake.claim for mistake in read.mistakes] == ["C1"]
 
 
+def test_new_can_be_repeated_after_trouble(checkout):
+    (checkout / "book").write_text("in the way")
+    refused(3, "book: File exists", "new", "7991")
+    (checkout / "book").unlink()
+    assert "wrote notebooks/" in kexian("new", "7991").output
+
+
 def test_hygiene_asks_a_skeleton_for_a_run_and_for_nothing_that_it_wrote(checkout):
     kexian("new", "4733")
     known = catalogue.load(checkout)
@@ -460,3 +467,50 @@ def test_a_wrong_public_address_is_named(checkout):
         "[tool.kexian]\nrepository = 'kexian'\n", encoding="utf-8"
     )
     refused(2, "is not of the form https://github.com/OWNER/NAME", "new", "4733")
+
+
+# -- how a command ends ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "code", "words"),
+    [
+        ("list > /dev/full", 3, "kexian: standard output: No space left on device.\n"),
+        (
+            "claims 6992 --json > /dev/full",
+            3,
+            "kexian: standard output: No space left on device.\n",
+        ),
+        ("list >&-", 3, "kexian: standard output is closed; leave out >&-.\n"),
+        ("list 2>&- > list.txt", 0, ""),
+        ("list --part x 2>&- > list.txt", 2, ""),
+    ],
+)
+def test_streams_that_take_nothing(tmp_path, monkeypatch, call, code, words):
+    monkeypatch.chdir(ROOT)
+    command = call.replace("list.txt", str(tmp_path / "list.txt"))
+    command = f"{sys.executable} -m kexian_utils.commands.main {command}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (code, words)
+
+
+def test_a_terminated_command_removes_what_was_half_made(tmp_path):
+    code = (
+        "import sys, tempfile, time\n"
+        "from kexian_utils.commands import main as m\n"
+        "@m.main.command()\n"
+        "def wait():\n"
+        f"    with tempfile.TemporaryDirectory(dir={str(tmp_path)!r}):\n"
+        "        print('made', flush=True); time.sleep(60)\n"
+        "m.main(['wait'])\n"
+    )
+    for number, exit_code in ((signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)):
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert process.stdout.readline() == "made\n"
+        process.send_signal(number)
+        _, said = process.communicate(timeout=30)
+        assert process.returncode == exit_code, said
+        assert "Traceback" not in said
+        assert list(tmp_path.iterdir()) == []

