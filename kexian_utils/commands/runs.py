@@ -337,7 +337,7 @@ def accept(root: Root, names: tuple[str, ...], yes: bool, **options: Any) -> Non
     """
     from kexian_utils.runner.execution.files import COMMITTED, with_outputs_of, write_notebook
 
-    done = []
+    done, too_slow = [], False
     for outcome in _outcomes(root, select(root, names), COMMITTED, **options):
         done.append(outcome)
         if outcome.error is not None:
@@ -350,8 +350,14 @@ def accept(root: Root, names: tuple[str, ...], yes: bool, **options: Any) -> Non
         if yes or click.confirm(f"Store the new outputs in {article.path}?"):
             write_notebook(root.path / article.path, with_outputs_of(stored, fresh))
             click.echo(f"stored {article.path}")
-            _put_budgets(root, article, fresh)
+            try:
+                _put_budgets(root, article, fresh)
+            except KexianError as error:  # of this chapter; the others go on
+                click.echo(f"kexian: {error}", err=True)
+                too_slow = True
     _end(done)
+    if too_slow:
+        sys.exit(FOUND)
 
 
 COMMANDS = (run, check, accept)

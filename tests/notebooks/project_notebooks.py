@@ -22,6 +22,7 @@ CHAPTERS = [a for a in catalogue.load(ROOT).articles if (ROOT / a.path).is_file(
 ARTICLES = [pytest.param(article, id=article.id) for article in CHAPTERS]
 LATELY = 50  # commits; as many as one push may bring
 IN_TURN = 3  # chapters that take their turn in tests of the checks themselves
+ON_JAX = 6  # chapters whose smoke runs on JAX in turn, and as many that were touched
 SHARE = 400  # CPU seconds that a push has for these tests; some chapters need 30, some 200
 WEEKLY = os.environ.get("KEXIAN_WEEKLY") == "1"
 POSTPONED = (
@@ -132,6 +133,17 @@ def some(chapters: list, root: Path = ROOT) -> list:
         for article in chapters
         if article.id in chosen | late
     ]
+
+
+def on_jax(chapters: list, root: Path = ROOT) -> list:
+    """The chapters whose smoke runs on JAX, too: those touched last, and some that take their turn.
+
+    All of them would at 36 chapters cost a push a quarter of an hour.
+    """
+    if WEEKLY:
+        return chapters
+    chosen = [*touched(chapters, root)[:ON_JAX], *rotating(chapters, ON_JAX)]
+    return [article for article in chapters if article in chosen]
 
 
 def rotating(chapters: list, count: int = 2, step: int | None = None) -> list:

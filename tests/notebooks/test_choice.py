@@ -13,6 +13,7 @@ from project_notebooks import (
     HistoryError,
     changed_paths,
     cost_of_checks,
+    on_jax,
     rotating,
     rotation,
     some,
@@ -168,6 +169,20 @@ def test_every_chapter_has_its_turn_and_meets_every_seed(number, count, first):
         for chapter, turn in turns(chapters, count, step)
     }
     assert met == {(chapter, seed) for chapter in chapters for seed in range(3)}
+
+
+def test_jax_has_those_touched_last_and_every_chapter_in_turn(everything_touched, monkeypatch):
+    monkeypatch.setattr(project_notebooks, "ON_JAX", 2)
+    seen = set()
+    for step in range(len(CHAPTERS)):
+        monkeypatch.setenv("KEXIAN_ROTATION", str(step))
+        chosen = [article.id for article in on_jax(CHAPTERS)]
+        assert {CHAPTERS[-1].id, CHAPTERS[-2].id} <= set(chosen)
+        assert len(chosen) in (2, 3, 4)
+        seen |= set(chosen)
+    assert seen == {article.id for article in CHAPTERS}
+    monkeypatch.setattr(project_notebooks, "WEEKLY", True)
+    assert on_jax(CHAPTERS) == CHAPTERS
 
 
 def test_rotation_reaches_every_chapter_equally_often():

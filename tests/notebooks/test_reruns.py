@@ -13,6 +13,7 @@ from project_notebooks import (
     ROOT,
     SMOKE_SEED,
     WEEKLY,
+    on_jax,
     rotation,
     some,
     turns,
@@ -29,6 +30,14 @@ from kexian_utils.runner.execution.files import COMMITTED, Setting, read_noteboo
 from kexian_utils.runner.execution.provisioner import KERNEL, forks
 
 BACKENDS = ("tensorflow", pytest.param("jax", marks=pytest.mark.jax))
+SMOKES = [
+    pytest.param(article, backend, id=f"{article.id}-{backend}", marks=marks)
+    for backend, chapters, marks in (
+        ("tensorflow", CHAPTERS, ()),
+        ("jax", on_jax(CHAPTERS), pytest.mark.jax),
+    )
+    for article in chapters
+]
 TURNS = [(article, rotation()) for article in CHAPTERS] if WEEKLY else turns(CHAPTERS)
 ROTATING = [article for article, _ in TURNS]
 OTHER_SEED = {article.id: 1 + turn % 3 for article, turn in TURNS}
@@ -74,8 +83,7 @@ def check_claims(article, notebook, setting):
     assert audit.claim_problems(article, notebook, setting) == []
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("article", ARTICLES)
+@pytest.mark.parametrize(("article", "backend"), SMOKES)
 def test_smoke_at_another_seed(run, article, backend):
     only_once_without_keras(article, backend)
     setting = Setting("smoke", SMOKE_SEED, backend)
@@ -91,8 +99,7 @@ def test_default_at_another_seed(run, article, backend):
     check_claims(article, run(ROOT / article.path, setting), setting)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("article", ARTICLES)
+@pytest.mark.parametrize(("article", "backend"), SMOKES)
 def test_smoke_keeps_its_budget(run, article, backend):
     only_once_without_keras(article, backend)
     fresh = run(ROOT / article.path, Setting("smoke", SMOKE_SEED, backend))

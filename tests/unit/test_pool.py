@@ -316,6 +316,22 @@ def test_accept_puts_the_measured_budget_into_the_descriptor(checkout, write_cha
     )
 
 
+def test_a_chapter_that_is_too_slow_is_named_and_holds_up_no_other(checkout, write_chapters):
+    def record(seconds):
+        return (
+            "from IPython.display import display\n"
+            f"display({{'application/vnd.kexian.run+json': "
+            f"{json.dumps(RUN | {'phase': 'finish', 'cpu_seconds': seconds})}}}, raw=True)"
+        )
+
+    articles = write_chapters(a6992=record(200.0), a7533=record(20.0))
+    result = CliRunner().invoke(main, ["accept", "all", "--yes", "--jobs", "1"])
+    assert "200.0 CPU seconds" in result.output, result.output
+    assert result.exit_code == 1
+    assert [f"stored {article.path}" in result.output for article in articles] == [True, True]
+    assert "default = 24 (CPU" in result.output
+
+
 def test_commands_start_without_what_they_do_not_need():
     script = (
         "import sys, kexian_utils.runner.execution.pool, kexian_utils.runner.checks.compare\n"
