@@ -57,6 +57,7 @@ def darkened(picture: Image.Image, keep: Sequence[Sequence[int]] = ()) -> Image.
     )
     turned = np.minimum(turned, 1)
     dark = Image.fromarray(np.rint(255 * turned).astype(np.uint8))
-    for box in keep:
-        dark.paste(picture.convert("RGB").crop(tuple(box)), tuple(box))
+    for left, top, right, bottom in keep:
+        area = (left, top, right, bottom)
+        dark.paste(picture.convert("RGB").crop(area), area)
     return dark
