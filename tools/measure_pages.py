@@ -149,12 +149,12 @@ def measure(browser: Any, address: str, width: int, slow: bool) -> dict[str, Any
     page.goto(address, wait_until="load", timeout=180_000)
     page.evaluate(SETTLED)
     found = page.evaluate("measured")
+    found["kB"] = received[0] / 1000 if address.startswith("http") else None
     # What is read later comes at full speed: only its shifts count.
     tools.send("Emulation.setCPUThrottlingRate", {"rate": 1})
     page.evaluate("() => { measured.shift = 0; }")
     page.evaluate(READ)
     found["reading"] = page.evaluate("measured.shift")
-    found["kB"] = received[0] / 1000 if address.startswith("http") else None
     context.close()
     return found
 

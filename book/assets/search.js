@@ -240,7 +240,9 @@
 
   function read({ pages, places: all, traditional }) {
     index = { simplified: new Map(Array.from({ length: traditional.length / 2 }, (_, k) => [traditional[2 * k], traditional[2 * k + 1]])) };
-    const kinds = { library: ['library', 0.8], parts: ['part', 0.7] };  // and what they are worth
+    // What a page is, and what it is worth: lists repeat the titles of the chapters.
+    const kinds = { library: ['library', 0.8], parts: ['part', 0.6] };
+    for (const list of ['errata', 'status', 'bibliography', 'gallery', 'ledger']) kinds[`${list}.html`] = ['list', 0.3];
     index.pages = pages.map(([file, name, article, chinese]) => {
       const [kind, worth] = article ? [`chapter ${article}`, 1] : kinds[file.split('/')[0]] || ['page', 0.5];
       return { file, name, kind, worth, title: plain(`${name} ${chinese} ${article}`), places: [] };

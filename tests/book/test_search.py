@@ -166,6 +166,16 @@ def test_a_hit_lands_on_its_section_with_its_marks_in_sight(width, browser, book
         assert problems == []
 
 
+def test_a_page_opens_at_its_first_mark(browser, book):
+    chapter = (book / f"{file('6992')}.html").as_uri()
+    with visit(browser, f"{chapter}?marks=kymograph") as (page, _):
+        page.wait_for_timeout(300)
+        mark = page.locator("mark.kexian-mark").first
+        top = mark.evaluate("node => node.getBoundingClientRect().top")
+        assert page.evaluate("scrollY") > 1000
+        assert 0 < top < 900
+
+
 def test_the_dialog_finds_while_one_types(browser, book):
     with visit(browser, (book / f"{PAGE}.html").as_uri()) as (page, problems):
         page.keyboard.press("Control+k")
