@@ -378,3 +378,23 @@ def test_close_chapters_are_found_with_a_reason(made):
     assert "named here" not in found["7469"]
     assert "of the same part; both cite Pearlmutter (1994)" in found["7469"]
     assert "names this one" in found["6992"]
+
+
+def test_every_icon_of_a_page_has_a_glyph_and_the_font_is_small(small_book):
+    from fontTools.ttLib import TTFont
+
+    from kexian_utils.runner.pages import icons
+
+    path = small_book / f"{icons.FONT}.woff"
+    assert path.stat().st_size < 15_000
+    styles = (small_book / "_static/styles/pydata-sphinx-theme.css").read_text(encoding="utf-8")
+    assert "fa-solid-900.woff)" in styles
+    assert "fa-solid-900.woff2" not in styles
+    glyphs = TTFont(path).getBestCmap()
+    page = (small_book / "index.html").read_text(encoding="utf-8")
+    names = set(re.findall(r'class="[^"]*fa-solid (fa-[a-z-]+)', page))
+    assert {"fa-bars", "fa-list", "fa-magnifying-glass"} <= names
+    for name in names - {"fa-lg"}:
+        code = re.search(rf'\.{name}:before[^{{}}]*\{{content:"\\([ef][0-9a-f]{{3}})"', styles)
+        assert code, name
+        assert int(code[1], 16) in glyphs, name

@@ -30,6 +30,7 @@ from kexian_utils.runner.execution.files import Run, build_folder, read_notebook
 from kexian_utils.runner.pages import chapters as chapter_pages
 from kexian_utils.runner.pages import library
 from kexian_utils.runner.pages import render as pages
+from kexian_utils.runner.pages.icons import write_icon_font
 from kexian_utils.runner.skeleton import public_address, site_address
 
 SOURCES = ("stored", "runs")
@@ -69,6 +70,7 @@ def build(source: str = "stored", root: Path | None = None, output: Path | None 
                 if log.is_file():
                     log.replace(folder / "book-build.log")
             write_han_font(html)
+            write_icon_font(html)
             problems = check_internal_links(html)
             if problems:
                 raise KexianError(
