@@ -30,6 +30,7 @@ from kexian_utils.runner.execution.files import Run, build_folder, read_notebook
 from kexian_utils.runner.pages import chapters as chapter_pages
 from kexian_utils.runner.pages import library
 from kexian_utils.runner.pages import render as pages
+from kexian_utils.runner.pages.fonts import pages_in, write_han_font, write_icon_font
 from kexian_utils.runner.skeleton import public_address, site_address
 
 SOURCES = ("stored", "runs")
@@ -281,64 +282,12 @@ def run_jupyter_book(staged: Path, target: Path) -> Path:
     return html
 
 
-def write_han_font(html: Path) -> None:
-    """Write the Chinese font of the pages, cut down to the characters that they use.
-
-    Browsers ask for it only on a system that has no Chinese font of its own.
-    """
-    from kexian_utils.plots import cjk_font
-
-    text = "".join(path.read_text(encoding="utf-8") for path in _pages(html))
-    characters = {c for c in text if ord(c) >= 0x3000} | {" "}
-    write_subset(cjk_font(), characters, html / "_static" / "fonts" / "han.woff")
-
-
-_ICON_RULE = re.compile(r'((?:\.fa-[\w-]+:+before,?)+)\{content:"\\([0-9a-f]{4})"\}')
-_ICON_VARIABLE = re.compile(r'--pst-icon-[\w-]+:\s*"\\([0-9a-f]{4})"')
-_ICON_SOURCE = re.compile(r"url\([^)]*fa-solid-900\.woff2\)[^;}]*")
-
-
-def write_icon_font(html: Path) -> None:
-    """Write the theme's font of icons, cut down from 1,400 to those that the pages show."""
-    static = html / "_static"
-    style = static / "styles" / "pydata-sphinx-theme.css"
-    rules = style.read_text(encoding="utf-8")
-    sources = [*_pages(html), *static.glob("scripts/*-theme.js")]
-    text = "".join(path.read_text(encoding="utf-8") for path in sources)
-    used = set(re.findall(r"\bfa-[\w-]+", text))
-    codes = set(_ICON_VARIABLE.findall(rules))
-    for names, code in _ICON_RULE.findall(rules):
-        if used & set(re.findall(r"fa-[\w-]+", names)):
-            codes.add(code)
-    font = static / "vendor" / "fontawesome" / "webfonts" / "fa-solid-900.ttf"
-    write_subset(font, {chr(int(code, 16)) for code in codes}, static / "fonts" / "icons.woff")
-    changed = _ICON_SOURCE.sub('url(../fonts/icons.woff) format("woff")', rules)
-    style.write_text(changed, encoding="utf-8")
-
-
 def leave_out_what_no_page_asks_for(html: Path) -> None:
     """Take the theme's translations, source maps and second set of icons out of the book."""
     static = html / "_static"
     shutil.rmtree(static / "locales", ignore_errors=True)
     for path in {*static.rglob("*.map"), *static.glob("scripts/fontawesome.js*")}:
         path.unlink()
-
-
-def write_subset(font: Path, characters: set[str], path: Path) -> None:
-    """Write a web font that holds these characters of a font."""
-    from fontTools.subset import Options, Subsetter
-    from fontTools.ttLib import TTFont
-
-    whole = TTFont(font, lazy=True)
-    options = Options()
-    options.layout_features = []
-    options.hinting = False
-    subsetter = Subsetter(options)
-    subsetter.populate(unicodes={ord(character) for character in characters})
-    subsetter.subset(whole)
-    whole.flavor = "woff"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    whole.save(path)
 
 
 # -- links ----------------------------------------------------------------------------------------
@@ -370,15 +319,9 @@ def read_page(path: Path) -> tuple[set[str], list[str]]:
     return reader.ids, reader.links
 
 
-def _pages(html: Path) -> Iterator[Path]:
-    for path in sorted(html.rglob("*.html")):
-        if not {"_static", "_sources"} & set(path.relative_to(html).parts):
-            yield path
-
-
 def check_internal_links(html: Path) -> list[str]:
     """Every link of the book to a page, file or place of the book that does not exist."""
-    read = {path.resolve(): read_page(path) for path in _pages(html)}
+    read = {path.resolve(): read_page(path) for path in pages_in(html)}
     problems = []
     for path, (own, links) in read.items():
         here = path.relative_to(html.resolve())
@@ -402,7 +345,7 @@ def check_internal_links(html: Path) -> list[str]:
 def external_links(html: Path) -> list[str]:
     """All addresses of other hosts to which the book links, sorted: for a weekly check."""
     found = set()
-    for path in _pages(html):
+    for path in pages_in(html):
         for link in read_page(path)[1]:
             if urlsplit(link).scheme in ("http", "https"):
                 found.add(urldefrag(link)[0])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Container, Iterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
@@ -121,7 +122,7 @@ def join(book: Path, root: str = "") -> str:
         kind = "chapter" if "kexian-about" in body else "page"
         words = title[1] if title else html.escape(name)
         contents.append(f'<li class="kexian-{kind}"><a href="#{_id(name)}">{words}</a></li>')
-        body = _TAG.sub(lambda tag, name=name: _moved(tag[0], name, texts.keys(), root), body)
+        body = _TAG.sub(partial(_moved, name=name, known=texts.keys(), root=root), body)
         body = re.sub(r"<h[1-3]>.*?</h[1-3]>", _whole_words, body, flags=re.DOTALL)
         sheets.append(f'<article class="bd-article kexian-sheet" id="{_id(name)}">{body}</article>')
     head = "\n".join([*_HEAD.findall(texts["index.html"]), *mathjax])
@@ -172,9 +173,9 @@ def _id(name: str, place: str = "") -> str:
     return f"{page}--{place}" if place else f"page-{page}"
 
 
-def _moved(tag: str, name: str, known: Container[str], root: str) -> str:
+def _moved(found: re.Match[str], name: str, known: Container[str], root: str) -> str:
     """A tag of a page as it stands in the joined page: ids are unique, addresses from the root."""
-    tag = re.sub(r'\b(id|for)="([^"]+)"', lambda m: f'{m[1]}="{_id(name, m[2])}"', tag)
+    tag = re.sub(r'\b(id|for)="([^"]+)"', lambda m: f'{m[1]}="{_id(name, m[2])}"', found[0])
     if tag.startswith("<details"):
         return tag.replace("<details", "<details open", 1) if "hide" not in tag else tag
 
