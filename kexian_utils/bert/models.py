@@ -52,6 +52,7 @@ class CountedTies(NamedTuple):
         scale: by which the model's score is multiplied first.
 
     Examples:
+        >>> from kexian_utils.language.text import NeighbourPMI
         >>> ties = CountedTies(NeighbourPMI(["今天天气好", "今天很好"]), weight=0.5, scale=2.0)
         >>> ties.sums("天天", "气天", [1.5, None])
         [1.91709, None]

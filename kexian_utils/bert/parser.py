@@ -118,9 +118,8 @@ class Parser:
         Raises:
             ValueError: for arguments out of range.
         """
-        for name, value, values in (("tree", tree, (None, *TREES)), ("mode", mode, MODES)):
+        for name, value, values in (("tree", tree or TREES[0], TREES), ("mode", mode, MODES)):
             if value not in values:
-                values = values[-3:]
                 raise ValueError(f"{name} must be one of {', '.join(values)}, got {value!r}")
         self.tree, self.mode, self.layer = tree, mode, layer
         self.keep_punctuation = keep_punctuation

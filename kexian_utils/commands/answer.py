@@ -130,7 +130,7 @@ def answer(
                 out.write(json_line(_record(item, reading)))
             else:
                 out.write(_plain(reading, votes, many=jsonl is not None))
-            if jsonl is None and not as_json and not reading.answer:
+            if jsonl is None and not as_json and reading is not None and not reading.answer:
                 click.echo(f"kexian: no answer: {_reason(item, reading)}.", err=True)
             if figure is not None:
                 _explain(figure, reader, item, reading)

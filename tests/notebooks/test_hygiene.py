@@ -234,6 +234,7 @@ FAULTS = {
         "an <img> without alternative text",
     ),
     "Markdown image": (append_text("![](x.png)"), "Markdown image without alternative text"),
+    "attached picture": (append_text("![a dot](attachment:dot.png)"), "a picture attached to the"),
     "no headline": (
         lambda nb: fixtures.cell(nb, "headline").outputs.clear(),
         "no measured headline",

@@ -564,11 +564,11 @@ def test_refused_sources_leave_nothing(folder, what):
         (["--width", "2", "--after", "0"], "after needs a depth of at least 1"),
         (
             ["--width", "2", "--break-ties", "-1"],
-            "--break-ties must be a number of at least 0, got '-1'",
+            "--break-ties must be a number from 0 to 100, got '-1'",
         ),
         (
             ["--width", "2", "--break-ties", "nan"],
-            "--break-ties must be a number of at least 0, got 'nan'",
+            "--break-ties must be a number from 0 to 100, got 'nan'",
         ),
         (["--depth", "+1", "--break-ties", "1"], "break_ties needs a width of at least 2"),
         (["--width", "2", "--seed", "-1"], "--seed must be a whole number from 0 to 4294967295"),

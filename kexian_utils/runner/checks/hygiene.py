@@ -464,6 +464,11 @@ def _figures(subject: _Subject) -> Iterator[str]:
     for index, text in subject.prose():
         if any(not alt.strip() for alt in _MARKDOWN_IMAGE.findall(_without_code(text))):
             yield f"{subject.where(index)}: a Markdown image without alternative text; ![…](…)."
+        if "](attachment:" in _without_code(text):
+            yield (
+                f"{subject.where(index)}: a picture attached to the cell, which the book cannot "
+                "show; draw it in a code cell with plots.show."
+            )
     if headlines != 1:
         yield (
             f"{headlines} figures are marked as the headline picture; mark exactly one with "

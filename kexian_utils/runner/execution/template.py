@@ -14,7 +14,7 @@ side sees it closed when the kernel has ended, even if the template was killed i
 
 import contextlib
 import gc
-import importlib.util
+import importlib
 import json
 import os
 import selectors
@@ -287,7 +287,7 @@ def run_kernel(connection: socket.socket, argv: list[str], cwd: str, environment
         # All kernels would draw the same numbers from the global stream, and hide a missing seed.
         # (Python reseeds its own `random` after a fork.)
         sys.modules["numpy.random"].seed()
-    sys.argv = [importlib.util.find_spec(LAUNCHER[1]).origin, *argv]
+    sys.argv = [str(importlib.import_module(LAUNCHER[1]).__file__), *argv]
     threading.Thread(target=end_with, args=(connection,), daemon=True).start()
     from ipykernel import kernelapp
 
