@@ -80,7 +80,7 @@ def write_pdf(book: Path, target: Path) -> Path:
             page.goto(joined.as_uri(), wait_until="load")
             page.evaluate(
                 """async () => {
-                  if (window.MathJax) await MathJax.startup.promise;
+                  await window.kexianFormulas;
                   await document.fonts.ready;
                   for (const image of document.images) image.loading = 'eager';
                   await Promise.all([...document.images].map((i) => i.decode().catch(() => 0)));
