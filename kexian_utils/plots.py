@@ -67,6 +67,10 @@ def cjk_font() -> Path:
 
     Raises:
         RuntimeError: the package is not installed.
+
+    Examples:
+        >>> cjk_font().name
+        'NotoSansSC-Regular.ttf'
     """
     spec = importlib.util.find_spec("zhplot")
     if spec is None or spec.origin is None:
@@ -77,7 +81,14 @@ def cjk_font() -> Path:
 
 
 def use_style() -> None:
-    """Set the book's style for all Matplotlib figures that follow."""
+    """Set the book's style for all Matplotlib figures that follow.
+
+    Examples:
+        >>> use_style()
+        >>> import matplotlib as mpl
+        >>> mpl.rcParams["axes.titlelocation"]
+        'left'
+    """
     from matplotlib import font_manager
 
     font = cjk_font()
@@ -125,6 +136,11 @@ def subplots(
         width: width of the figure in CSS pixels.
         height: height in CSS pixels; default 0.62 of a panel's width for each row.
         **kwargs: passed on to `matplotlib.pyplot.subplots`.
+
+    Examples:
+        >>> fig, ax = subplots(width=480, height=240)
+        >>> fig.get_size_inches() * 96
+        array([480., 240.])
     """
     import matplotlib.pyplot as plt
 
@@ -147,6 +163,12 @@ def band(ax: Any, x: Any, values: Any, *, label: str | None = None, **kwargs: An
 
     Raises:
         ValueError: the shapes do not fit.
+
+    Examples:
+        >>> fig, ax = subplots()
+        >>> line = band(ax, [1, 2], [[3.0, 4.0], [5.0, 6.0], [4.0, 8.0]])
+        >>> line.get_ydata()
+        array([4., 6.])
     """
     x, values = np.asarray(x), np.asarray(values, dtype=float)
     if values.ndim != 2 or x.shape != values.shape[1:]:
@@ -168,6 +190,12 @@ def label_line(ax: Any, line: Any, text: str, *, at: int = -1, dx: float = 4, dy
         at: index of the point (default: the last).
         dx: horizontal offset in points.
         dy: vertical offset in points.
+
+    Examples:
+        >>> fig, ax = subplots()
+        >>> (line,) = ax.plot([0, 1], [0, 2])
+        >>> label_line(ax, line, "twice").get_text()
+        'twice'
     """
     x, y = line.get_xdata()[at], line.get_ydata()[at]
     return ax.annotate(
@@ -204,6 +232,14 @@ def show(
 
     Raises:
         ValueError: `alt` or `caption` says nothing, or a character has no glyph in the fonts.
+
+    Examples:
+        >>> fig, ax = subplots()
+        >>> lines = ax.plot([0, 1], [0, 1])
+        >>> show(fig, alt="A straight line that rises", caption="")
+        Traceback (most recent call last):
+            ...
+        ValueError: caption must say what to see in the picture
     """
     if len(alt.strip()) < 20:
         raise ValueError(f"alt must describe the picture in at least 20 characters, got {alt!r}")
@@ -286,6 +322,10 @@ def array_digest(values: Any) -> dict[str, Any]:
     Holds size, number of finite values, extremes, mean, standard deviation, up to 16 values at
     even distances, and four pseudo-random projections (sums with signs, divided by sqrt(n)) that
     move when any value moves.
+
+    Examples:
+        >>> array_digest([1.0, 2.0, 4.0])["max"]
+        4.0
     """
     if np.ma.isMaskedArray(values):
         values = np.ma.filled(np.ma.asarray(values, dtype=float), np.nan)
@@ -316,7 +356,14 @@ def _rounded(value: float) -> float | None:
 
 
 def digest(fig: Any) -> dict[str, Any]:
-    """What is drawn in every axes of a figure: labels in words, data as `array_digest`."""
+    """What is drawn in every axes of a figure: labels in words, data as `array_digest`.
+
+    Examples:
+        >>> fig, ax = subplots()
+        >>> lines = ax.plot([0, 1], [2, 3])
+        >>> digest(fig)["axes"][0]["artists"][0]["arrays"]["y"]["min"]
+        2.0
+    """
     return {"axes": [_axes_digest(ax) for ax in fig.axes]}
 
 
@@ -412,6 +459,16 @@ def save_figure(draw: Callable[[], Figure], path: str | os.PathLike) -> None:
     Raises:
         ValueError: for another suffix.
         OSError: if the file cannot be written.
+
+    Examples:
+        >>> def draw():
+        ...     fig, ax = subplots()
+        ...     return fig
+        >>> import os, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_figure(draw, os.path.join(folder, "empty.svg"))
+        ...     print(os.listdir(folder))
+        ['empty.svg']
     """
     path = Path(path)
     suffix = path.suffix.lower()

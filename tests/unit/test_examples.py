@@ -30,6 +30,7 @@ COMPLETE = (
     "models",
     "optimisation",
     "optimizers",
+    "plots",
     "qa",
     "robustness",
     "sliders",

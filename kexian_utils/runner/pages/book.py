@@ -352,11 +352,17 @@ def external_links(html: Path) -> list[str]:
     return sorted(found)
 
 
+_DARK = re.compile(r'<img[^>]*\bonly-dark\b[^>]*\bsrc="([^"]+)"')
+
+
 def page_weight(html: Path, page: str) -> int:
-    """Bytes of a page and of the pictures that only it shows, without the shared assets."""
+    """Bytes of a page and of the pictures that only it shows, without the shared assets.
+
+    Of a picture that is there twice, for light and for dark pages, a browser loads one.
+    """
     path = html / page
     total = path.stat().st_size
-    for link in set(read_page(path)[1]):
+    for link in set(read_page(path)[1]) - set(_DARK.findall(path.read_text(encoding="utf-8"))):
         if "_images/" in link:
             total += (path.parent / urldefrag(link)[0]).resolve().stat().st_size
     return total
