@@ -79,6 +79,8 @@ def mark_targets(document: nodes.document) -> dict[tuple[str, str], str]:
         # A caption stands below its picture, and the picture is where one wants to arrive.
         parent = paragraph.parent
         place = max(0, parent.index(paragraph) - 1)
+        while place and isinstance(parent[place - 1], nodes.image):  # for light pages, for dark
+            place -= 1
         parent.insert(place, nodes.target("", "", ids=[name]))
     return places
 

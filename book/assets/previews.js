@@ -29,8 +29,7 @@
   function figure(place) {
     const parts = [];
     for (let node = place.nextElementSibling; node; node = node.nextElementSibling) {
-      const image = node.querySelector('.kx-fallback img') || node.querySelector('img');
-      if (image) parts.push(image);
+      parts.push(...node.querySelectorAll('.cell_output img'));  // for light and for dark pages
       if (node.matches('p')) { parts.push(node); break; }
     }
     return parts;

@@ -371,7 +371,7 @@ def test_a_page_asks_for_what_it_uses(browser, small_address):
     assert not {"searchtools.js", "searchindex.js"} & (front | chapter | searching)
     assert not search_scripts & (front | chapter)
     assert "fontawesome.js" not in front | chapter | searching
-    assert "fa-solid-900.woff" in front
+    assert "icons.woff" in front
     assert "fa-solid-900.woff2" not in front | chapter | searching
     assert {"previews.js", "code.js"} <= chapter
     assert not {"previews.js", "code.js"} & (front | searching)

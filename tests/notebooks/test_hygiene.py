@@ -319,7 +319,7 @@ FAULTS = {
         append_text("sizes = exp.sizes({'smoke': dict(n=1), 'full': dict(n=9)})", "set-up"),
         "under [rehearsal] of small-chapter.toml",
     ),
-    "not Python": (append_text("sizes = (", "set-up"), "a code cell is not Python"),
+    "not Python": (append_text("sizes = (", "set-up"), "'(' was never closed"),
     "exempt without reason": (metadata("result", tags=["nbval-ignore-output"]), "without a reason"),
     "exempt not agreed": (
         metadata("result", tags=["nbval-ignore-output"], kexian={"reason": "shows the time"}),

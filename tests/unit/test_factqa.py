@@ -468,7 +468,7 @@ GOOD = {
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "Expecting property name"),
+        ("{", "must be JSON: Expecting property name"),
         ("[" * 100_000, ""),
         ("[1]", "an object is expected, got list"),
         ("null", "an object is expected, got NoneType"),
@@ -483,7 +483,7 @@ GOOD = {
         (GOOD | {"passages": [{"text": "a", "answerable": 1}]}, "answerable must be of type bool"),
         (GOOD | {"passages": [{"text": "b", "answerable": True}]}, "an answerable passage must"),
         (GOOD | {"id": "0"}, "id '0' occurred on line 1"),
-        (b"\xff", "'utf-8' codec can't decode"),
+        (b"\xff", "must be UTF-8: 'utf-8' codec can't decode"),
     ],
 )
 def test_a_malformed_line_is_named(line, message, tmp_path):
