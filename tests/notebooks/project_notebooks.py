@@ -138,7 +138,7 @@ def some(chapters: list, root: Path = ROOT) -> list:
 def on_jax(chapters: list, root: Path = ROOT) -> list:
     """The chapters whose smoke runs on JAX, too: those touched last, and some that take their turn.
 
-    All of them would at 36 chapters cost a push a quarter of an hour.
+    With 36 chapters a push has no time for all of them.
     """
     if WEEKLY:
         return chapters

@@ -426,10 +426,7 @@ def _claims(subject: _Subject) -> Iterator[str]:
 
 def _criteria(subject: _Subject) -> Iterator[str]:
     """No criterion of a claim rests on constants, and no empirical one on the best of several."""
-    try:
-        yield from criteria.problems(list(cells.code(subject.notebook)))
-    except SyntaxError as error:
-        yield f"a code cell is not Python ({error.msg}); correct it."
+    yield from criteria.problems(list(cells.code(subject.notebook)))
 
 
 def _figures(subject: _Subject) -> Iterator[str]:
