@@ -1,9 +1,11 @@
 """How long `make test` will take with more chapters, from the times that the last one left.
 
 `make test` writes the seconds of each test to `_build/costs`. A test that ran for every chapter
-grows with them; one that ran for some of them is in turn, or under the limit of what a push may
-spend, and does not; what belongs to no chapter is fixed, but each further chapter brings a file of
-unit tests, as costly as those of today on average. Building the book counts as growing.
+grows with them: a further chapter costs what those of today do on average that are no pillar (all
+pillars are written). A test that ran for some chapters is in turn, or under the limit of what a
+push may spend, and does not grow. What belongs to no chapter is fixed, but each further chapter
+brings a file of unit tests, as costly as the median file of today: the few that cost most are
+those of the tools. Building the book counts as growing.
 
     .venv/bin/python tools/forecast.py --chapters 36
     .venv/bin/python tools/forecast.py --keep       # the groups' seconds, by which CI is divided
@@ -12,6 +14,7 @@ unit tests, as costly as those of today on average. Building the book counts as 
 import argparse
 import json
 import re
+import statistics
 import sys
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -35,6 +38,7 @@ class Phase:
     some: dict[str, float] = field(default_factory=dict)
     fixed: float = 0.0
     unit_file: float = 0.0  # what a further file of unit tests costs
+    pillars: frozenset[str] = frozenset()  # chapters that are no measure of further ones
 
     @property
     def now(self) -> float:
@@ -43,10 +47,11 @@ class Phase:
 
     def at(self, chapters: int) -> float:
         """Seconds of processor time with so many chapters."""
-        known = max(len(self.every), 1)
-        each = sum(self.every.values()) / known
-        further = self.unit_file * max(chapters - known, 0) if self.every else 0.0
-        return self.fixed + each * chapters + sum(self.some.values()) + further
+        if not self.every:
+            return self.now
+        ordinary = [s for chapter, s in self.every.items() if chapter not in self.pillars]
+        each = statistics.mean(ordinary or self.every.values())
+        return self.now + (each + self.unit_file) * (chapters - len(self.every))
 
     def wall_at(self, chapters: int) -> float:
         """Seconds on the clock: the processes stay as busy as they were."""
@@ -68,17 +73,20 @@ def chapter_of(test: str, names: dict[str, str]) -> str | None:
     return None
 
 
-def read_phase(records: list[dict], names: dict[str, str]) -> Phase:
+def read_phase(
+    records: list[dict], names: dict[str, str], pillars: frozenset[str] = frozenset()
+) -> Phase:
     """One phase from the records of the machines that shared it.
 
     Args:
         records: as the plugin `kexian_utils.runner.checks.pytest_groups` writes them.
         names: of chapters, by id and by slug.
+        pillars: ids of chapters that are longer than those to come.
 
     Raises:
         ValueError: a record is of a run that was divided and is not all there.
     """
-    phase = Phase(records[0]["phase"])
+    phase = Phase(records[0]["phase"], pillars=pillars)
     by_function: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     files: dict[str, float] = defaultdict(float)
     for record in records:
@@ -106,17 +114,17 @@ def read_phase(records: list[dict], names: dict[str, str]) -> Phase:
         for chapter in phase.every:
             phase.every[chapter] += builds / len(phase.every)
     if files:
-        phase.unit_file = sum(files.values()) / len(files)
+        phase.unit_file = statistics.median(files.values())
     return phase
 
 
-def read(folder: Path, names: dict[str, str]) -> list[Phase]:
+def read(folder: Path, names: dict[str, str], pillars: frozenset[str] = frozenset()) -> list[Phase]:
     """The phases, in order, that `make test` left in a folder."""
     records = defaultdict(list)
     for path in sorted(folder.glob("*.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
         records[record["phase"]].append(record)
-    return [read_phase(records[name], names) for name in PHASES if records[name]]
+    return [read_phase(records[name], names, pillars) for name in PHASES if records[name]]
 
 
 def keep(folder: Path, target: Path) -> int:
@@ -125,7 +133,8 @@ def keep(folder: Path, target: Path) -> int:
     for path in sorted(folder.glob("*.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
         if record["phase"] != "book":  # which is never divided
-            costs |= {name: round(cost, 1) for name, cost in record["groups"].items()}
+            for name, cost in record["groups"].items():  # a name may stand in two phases
+                costs[name] = max(round(cost, 1), costs.get(name, 0.0))
     target.write_text(json.dumps(dict(sorted(costs.items())), indent=0) + "\n", encoding="utf-8")
     return len(costs)
 
@@ -172,10 +181,10 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if options.chapters < 1:
         parser.error(f"--chapters must be 1 at least, got {options.chapters}")
-    names = {}
-    for article in catalogue.load(ROOT).articles:
-        names[article.id] = names[article.slug] = article.id
-    phases = read(options.costs, names)
+    articles = catalogue.load(ROOT).articles
+    names = {name: article.id for article in articles for name in (article.id, article.slug)}
+    pillars = frozenset(article.id for article in articles if article.pillar)
+    phases = read(options.costs, names, pillars)
     missing = [name for name in PHASES if name not in {phase.name for phase in phases}]
     if missing:
         print(f"{options.costs} has no times of {', '.join(missing)}; run `make test`.")

@@ -82,14 +82,19 @@ def resize(page, width):
     page.evaluate(f"async () => {{ await {frame}; await {frame}; }}")
 
 
-def look_everywhere(browser, url, looks=LOOKS):
-    """All problems of a page on a phone and on a screen, in light and dark."""
+def look_everywhere(browser, url, looks=LOOKS, corners=False):
+    """All problems of a page on a phone and on a screen, in light and dark.
+
+    With `corners` each width and each scheme are looked at once, and not each with each.
+    """
     with visit(browser, url) as (page, problems):
         for scheme in SCHEMES:
             page.emulate_media(color_scheme=scheme)
             # Colours fade over; the end counts.
             page.add_style_tag(content="* { transition: none !important; }")
             for width in WIDTHS:
+                if corners and SCHEMES.index(scheme) != WIDTHS.index(width):
+                    continue
                 resize(page, width)
                 where = f"[{width}, {scheme}] "
                 problems += [where + problem for problem in look(page, looks)]

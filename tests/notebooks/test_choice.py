@@ -8,20 +8,18 @@ from pathlib import Path
 import project_notebooks
 import pytest
 import yaml
-from project_notebooks import (
-    CHAPTERS,
+from project_notebooks import CHAPTERS, cost_of_checks, on_jax, some
+
+from kexian_utils import catalogue
+from kexian_utils.runner.checks import choice
+from kexian_utils.runner.checks.choice import (
     HistoryError,
     changed_paths,
-    cost_of_checks,
-    on_jax,
     rotating,
     rotation,
-    some,
     touched,
     turns,
 )
-
-from kexian_utils import catalogue
 
 FOUR = CHAPTERS[:4]
 
@@ -116,7 +114,8 @@ def test_a_checkout_of_another_user_is_read_all_the_same(clone, monkeypatch):
 @pytest.fixture
 def everything_touched(monkeypatch):
     monkeypatch.setattr(project_notebooks, "WEEKLY", False)
-    monkeypatch.setattr(project_notebooks, "touched", lambda chapters, root: chapters[::-1])
+    for module in (project_notebooks, choice):
+        monkeypatch.setattr(module, "touched", lambda chapters, root: chapters[::-1])
     monkeypatch.setattr(project_notebooks, "IN_TURN", 1)
     monkeypatch.setattr(project_notebooks, "cost_of_checks", lambda article: 100)
     monkeypatch.setenv("KEXIAN_ROTATION", "0")
@@ -201,14 +200,14 @@ def test_the_number_of_the_run_or_the_day_is_the_step(monkeypatch):
         rotation()
     monkeypatch.delenv("KEXIAN_ROTATION")
 
-    class Clock(project_notebooks.datetime.datetime):
+    class Clock(choice.datetime.datetime):
         day = 1
 
         @classmethod
         def now(cls, zone):
             return cls(2026, 11, cls.day, 23, 59, tzinfo=zone)
 
-    monkeypatch.setattr(project_notebooks.datetime, "datetime", Clock)
+    monkeypatch.setattr(choice.datetime, "datetime", Clock)
     today = rotation()
     Clock.day = 2
     assert rotation() == today + 1

@@ -14,15 +14,14 @@ from project_notebooks import (
     SMOKE_SEED,
     WEEKLY,
     on_jax,
-    rotation,
     some,
-    turns,
 )
 
 from kexian_utils.errors import KexianError
 from kexian_utils.experiment.records import outputs, read_study
 from kexian_utils.mime import CLAIM_MIME
 from kexian_utils.runner.checks import audit
+from kexian_utils.runner.checks.choice import rotation, turns
 from kexian_utils.runner.checks.compare import compare_notebooks, render_differences
 from kexian_utils.runner.execution import cells
 from kexian_utils.runner.execution.execute import kernel_name, run_notebook

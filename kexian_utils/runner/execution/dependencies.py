@@ -136,6 +136,7 @@ def _strings_in(code: ast.Module) -> frozenset[str]:
 
 def _imported(root: Path, code: ast.Module, package: str) -> Iterator[Path]:
     """The files of the package that running the imports of `code` would load."""
+    taken: dict[str, set[str] | None] | None = None  # read off when the first lazy package is met
     for node in ast.walk(code):
         if isinstance(node, ast.Import):
             pairs = [(alias.name, alias.asname) for alias in node.names]
@@ -151,7 +152,8 @@ def _imported(root: Path, code: ast.Module, package: str) -> Iterator[Path]:
             yield from _files_of(root, name)
             folder = root.joinpath(*name.split("."))
             if (table := _handed_on(folder)) is not None:
-                used = _attributes(code, known_as) if known_as else None
+                taken = _attributes(code) if taken is None else taken
+                used = taken.get(known_as, set()) if known_as else None
                 for module, names in table.items():
                     if used is None or used & {module, *names} or used - _all_names(table):
                         yield folder / f"{module}.py"
@@ -202,18 +204,17 @@ def _all_names(table: dict[str, tuple[str, ...]]) -> set[str]:
     return {name for module, names in table.items() for name in (module, *names)}
 
 
-def _attributes(code: ast.Module, name: str) -> set[str] | None:
-    """The attributes that code takes of a name; None if it uses the name in another way."""
-    taken = {
-        id(node.value): node.attr
-        for node in ast.walk(code)
-        if isinstance(node, ast.Attribute) and getattr(node.value, "id", None) == name
-    }
-    uses = [
-        node
-        for node in ast.walk(code)
-        if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load)
-    ]
-    if any(id(node) not in taken for node in uses):
-        return None
-    return set(taken.values())
+def _attributes(code: ast.Module) -> dict[str, set[str] | None]:
+    """What code takes of each name that it reads; None of one that it uses in another way, too."""
+    parents: dict[int, str] = {}  # the walk meets an attribute before the name that it is taken of
+    taken: dict[str, set[str] | None] = {}
+    for node in ast.walk(code):
+        if isinstance(node, ast.Attribute):
+            parents[id(node.value)] = node.attr
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            known = taken.setdefault(node.id, set())
+            if id(node) not in parents:
+                taken[node.id] = None
+            elif known is not None:
+                known.add(parents[id(node)])
+    return taken
