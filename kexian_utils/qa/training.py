@@ -287,9 +287,8 @@ def _warm_up(learner: keras.Model, data: LengthBuckets, variables: Sequence[Any]
     with unchanged(variables):
         for length in (PASSAGE_STEP, 2 * PASSAGE_STEP):
             inputs = padded([], length, data.question_length, data.batch_size)
-            learner.train_on_batch(
-                inputs, np.zeros((data.batch_size, length, 2), np.float32), inputs["passage"] + 1.0
-            )
+            labels = np.zeros((data.batch_size, length, 2), np.float32)
+            learner.train_on_batch(inputs, labels, labels[..., 0] + 1)  # weights of one
 
 
 def _on_jax() -> bool:
