@@ -56,6 +56,12 @@ _AT_ONCE = """
     </script>"""
 _ONE_VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1" />'
 
+# A name in code breaks at its joints, if a line is too short for it.
+_CODE = re.compile(r'(?<=<span class="pre">)[^<]{12,}(?=</span>)')
+_JOINT = re.compile(r"(?<=[._/])(?=\w)|(?<=[a-z])(?=[A-Z])")
+# A link that is a bare number of an article says of what.
+_NUMBERED = re.compile(r'<a ([^>]*href="https://kexue\.fm/archives/(\d+)"[^>]*)>(?=\2</a>)')
+
 _PICTURE = re.compile(r'<img (?![^>]*\bheight=)([^>]*\bsrc="([^"]+\.(?:webp|png))"[^>]*)>')
 
 
@@ -99,6 +105,8 @@ def mend(page: str, name: str) -> str:
     page = _FIELD.sub(lambda button: button[0].replace(' aria-label="Search"', ""), page)
     page = _STYLES.sub(lambda link: _EARLY.format(link[1]) + link[0], page, count=1)
     page = _OWN_STYLE.sub(lambda link: link[0] + _AT_ONCE, page, count=1)
+    page = _CODE.sub(lambda code: _JOINT.sub("<wbr>", code[0]), page)
+    page = _NUMBERED.sub(r'<a \1 aria-label="Article \2 of kexue.fm">', page)
     page = _VIEWPORT.sub("", page)
     return page.replace(
         '<meta charset="utf-8" />', f'<meta charset="utf-8" />\n    {_ONE_VIEWPORT}', 1

@@ -7,6 +7,17 @@
       if (event.target.closest('a[href*="#"]')) dialog.close();
     });
   }
+  // A table that is wider than the page fades where it goes on.
+  const sized = new ResizeObserver((changed) => changed.forEach(({ target }) => fade(target)));
+  function fade(box) {
+    const left = Math.round(box.scrollLeft);
+    box.classList.toggle('kx-left', left > 1);
+    box.classList.toggle('kx-right', left + box.clientWidth < box.scrollWidth - 1);
+  }
+  for (const box of document.querySelectorAll('.pst-scrollable-table-container')) {
+    box.addEventListener('scroll', () => fade(box), { passive: true });
+    sized.observe(box);
+  }
   // The search is loaded when it is used: on its page, in its dialog, and where a hit has led.
   const finder = document.createElement('script');
   finder.src = `${document.documentElement.dataset.content_root}_static/search.js`;

@@ -42,6 +42,31 @@
     return [...new Set(problems)];
   },
 
+  narrow: () => {
+    const problems = [];
+    for (const table of document.querySelectorAll('.bd-article table')) {
+      const box = table.closest('.pst-scrollable-table-container') || table.parentElement;
+      if (box.scrollWidth > box.clientWidth + 1 && getComputedStyle(box).maskImage === 'none')
+        problems.push('a table goes on without a cue: ' + table.textContent.trim().slice(0, 40));
+    }
+    const range = document.createRange();
+    for (const code of document.querySelectorAll('.bd-article code')) {
+      if (code.closest('pre') || !code.getClientRects().length) continue;
+      const walker = document.createTreeWalker(code, NodeFilter.SHOW_TEXT);
+      for (let last = null; walker.nextNode();) {
+        [...walker.currentNode.data].forEach((letter, place) => {
+          range.setStart(walker.currentNode, place);
+          range.setEnd(walker.currentNode, place + 1);
+          const { top } = range.getBoundingClientRect();
+          if (last && top > last.top + 6 && /[a-z]/.test(letter) && /[a-z]/.test(last.letter))
+            problems.push('code breaks inside a word: ' + code.textContent);
+          last = { letter, top };
+        });
+      }
+    }
+    return [...new Set(problems)];
+  },
+
   maths: () => {
     const problems = [];
     for (const node of document.querySelectorAll('mjx-merror'))

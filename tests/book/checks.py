@@ -13,7 +13,7 @@ from pathlib import Path
 LOCAL = re.compile(r"^(https?://127\.0\.0\.1(:\d+)?/|file:|data:|blob:|about:|chrome-extension:)")
 WIDTHS = (375, 1280)
 SCHEMES = ("light", "dark")
-LOOKS = ("overflow", "clipped", "maths", "images", "sliders", "language", "contrast")
+LOOKS = ("overflow", "clipped", "narrow", "maths", "images", "sliders", "language", "contrast")
 _TEXT = Path(__file__).with_name("checks.js").read_text(encoding="utf-8")
 SCRIPT = _TEXT[_TEXT.index("({") :].strip()
 

@@ -67,7 +67,7 @@ Not by (9), nor (2016), nor C99, section 7, `(1)`, 6992, or equation (1) of the 
 
 ## References
 
-- Someone (2016). *A Work*. [link](https://arxiv.org/abs/1805.11604)"""
+- Someone (2016). [*A Work*](https://arxiv.org/abs/1805.11604)."""
 CAPTION = "**Figure 1.** A line that rises, as in (4)."
 
 

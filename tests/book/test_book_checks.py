@@ -47,6 +47,18 @@ def test_a_sound_page_has_no_problem(browser, place):
         ("wide in a window", '<div style="width:2000px">x</div>', ""),
         ("clipped in width", '<p style="overflow:hidden;white-space:nowrap">' + "long " * 400, ""),
         ("clipped in height", '<p style="overflow:hidden;height:10px">a<br>b<br>c</p>', ""),
+        (
+            "goes on without a cue",
+            '<div class="bd-article"><div style="overflow:auto"><table style="width:2000px"><tr>'
+            "<td>x</table></div></div>",
+            "",
+        ),
+        (
+            "breaks inside a word",
+            '<div class="bd-article" style="width:3em;overflow-wrap:anywhere">'
+            "<code>vocabulary</code></div>",
+            "",
+        ),
         ("broken formula", '<span class="math">\\(a^b^c\\)</span>', MATHJAX),
         (
             "broken formula",

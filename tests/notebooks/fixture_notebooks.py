@@ -48,8 +48,8 @@ BIBLIOGRAPHY = """
 """
 
 REFERENCES = (
-    "- G. H. Hardy, J. E. Littlewood, G. Pólya (1934). *Inequalities*. Cambridge University "
-    "Press. [link](https://example.org/inequalities)"
+    "- G. H. Hardy, J. E. Littlewood, G. Pólya (1934). [*Inequalities*]"
+    "(https://example.org/inequalities). Cambridge University Press."
 )
 
 CELLS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (

@@ -37,11 +37,12 @@ def bibliography(tmp_path):
 
 def test_lines_in_the_order_of_the_keys(bibliography):
     assert references_markdown(["su2019", "sluis1969", "arxiv2018"], bibliography).split("\n") == [
-        "- Jianlin Su, Paul Erdős (2019). *BN究竟起了什么作用?*. Scientific Spaces. "
-        "[link](https://kexue.fm/archives/6992)",
-        "- A. van der Sluis (1969). *Condition numbers and Equilibration of $O(n^2)$ matrices*. "
-        "Numer. Math. & Co. [link](https://doi.org/10.1007/bf02165096)",
-        "- OpenAI (2018). *A title*. arXiv 1805.11604. [link](https://arxiv.org/abs/1805.11604)",
+        "- Jianlin Su, Paul Erdős (2019). [*BN究竟起了什么作用?*](https://kexue.fm/archives/6992). "
+        "Scientific Spaces.",
+        "- A. van der Sluis (1969). "
+        "[*Condition numbers and Equilibration of $O(n^2)$ matrices*]"
+        "(https://doi.org/10.1007/bf02165096). Numer. Math. & Co.",
+        "- OpenAI (2018). [*A title*](https://arxiv.org/abs/1805.11604). arXiv 1805.11604.",
     ]
 
 

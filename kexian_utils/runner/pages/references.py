@@ -50,8 +50,8 @@ def author_year(entry: Any) -> str:
 def references_markdown(keys: Sequence[str], bib_path: Path) -> str:
     """Return the reference list as Markdown, one line per work, in the order of ``keys``.
 
-    A line reads ``- Author, Author (YEAR). *Title*. Venue. [link](url)``; the venue is left out
-    where the entry has none, and so is the link.
+    A line reads ``- Author, Author (YEAR). [*Title*](url). Venue.``; the venue is left out where
+    the entry has none, and so is the link.
 
     Args:
         keys: BibTeX keys, each once.
@@ -78,8 +78,7 @@ def references_markdown(keys: Sequence[str], bib_path: Path) -> str:
 def bibliography_markdown(bib_path: Path, cited_in: Mapping[str, Sequence[str]]) -> str:
     """Return the whole bibliography as Markdown, by the authors' family names.
 
-    An entry reads like one of :func:`references_markdown`, with the title as its link, and names
-    the chapters that cite it.
+    An entry reads like one of :func:`references_markdown` and names the chapters that cite it.
 
     Args:
         bib_path: the bibliography.
@@ -97,12 +96,12 @@ def bibliography_markdown(bib_path: Path, cited_in: Mapping[str, Sequence[str]])
 
     lines = []
     for key, entry in sorted(entries.items(), key=order):
-        line, chapters = _line(key, entry, titled=True), cited_in.get(key, ())
+        line, chapters = _line(key, entry), cited_in.get(key, ())
         lines.append(f"{line} Cited in {', '.join(chapters)}." if chapters else line)
     return "\n".join(lines)
 
 
-def _line(key: str, entry: Any, titled: bool = False) -> str:
+def _line(key: str, entry: Any) -> str:
     people = entry.persons.get("author") or entry.persons.get("editor") or []
     fields = entry.fields
     missing = [name for name in ("title", "year") if not fields.get(name)]
@@ -111,15 +110,13 @@ def _line(key: str, entry: Any, titled: bool = False) -> str:
         raise KexianError(f"the bibliography's entry {key} lacks {lacking}; add it.")
     authors = ", ".join(_name(person) for person in people)
     title, link = f"*{_plain(fields['title'])}*", _link(fields)
-    if titled and link:
-        title, link = f"[{title}]({link})", ""
+    if link:
+        title = f"[{title}]({link})"
     line = f"- {authors} ({fields['year']}). {title}."
     venue = next((_plain(fields[name]) for name in VENUE_FIELDS if fields.get(name)), "")
     if fields.get("eprint") and "arxiv" not in venue.lower():
         venue = f"{venue}, arXiv {fields['eprint']}" if venue else f"arXiv {fields['eprint']}"
-    if venue:
-        line += f" {venue}."
-    return f"{line} [link]({link})" if link else line
+    return f"{line} {venue}." if venue else line
 
 
 def _name(person: Any) -> str:
