@@ -6,13 +6,25 @@ Each function returns the value, as a plain number where it is one, or raises a 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["choice", "encodable", "finite", "probability", "real", "seed", "shape", "whole"]
+__all__ = [
+    "choice",
+    "encodable",
+    "finite",
+    "new_path",
+    "probability",
+    "real",
+    "seed",
+    "shape",
+    "whole",
+]
 
 
 def whole(name: str, value: Any, least: int | None = None, most: int | None = None) -> int:
@@ -114,6 +126,16 @@ def encodable(name: str, *texts: str) -> None:
                 f"{name} must be text that UTF-8 can hold, got {half!a} in {text!a:.80}: half of a "
                 "surrogate pair"
             ) from None
+
+
+def new_path(name: str, path: str | os.PathLike) -> Path:
+    """A path to write to: what is there, or is not there yet, but no link that leads nowhere."""
+    path = Path(path)
+    if path.is_symlink() and not path.exists():
+        raise ValueError(
+            f"{name} {path} is a link that leads nowhere: choose another name, or remove it"
+        )
+    return path
 
 
 def _alike(value: Any, other: Any) -> bool:

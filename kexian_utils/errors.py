@@ -22,10 +22,25 @@ class KexianError(Exception):
         self.code = code
 
 
+def is_full(error: OSError) -> bool:
+    """Whether the disk, or somebody's share of it, is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def from_stopped_run(error: OSError, folder: Path | str) -> KexianError:
+    """The sentence for a training that could not write its state or its result."""
+    remedy = "free some space" if is_full(error) else f"see to it that {folder} can be written"
+    return KexianError(
+        f"{error.filename or folder}: {error.strerror or error}; {remedy}, then call the same "
+        "command again: it goes on from the last state that was saved.",
+        ENVIRONMENT,
+    )
+
+
 def from_os_error(error: OSError, path: Path) -> KexianError:
     """The sentence for a file that could not be written or read."""
     where = error.filename or path
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_full(error):
         text = (
             f"the disk is full, so {where} was not written; free some space (`make clean` drops "
             "what can be rebuilt) and call again. Earlier results are untouched."

@@ -59,6 +59,7 @@ _ONE_VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scal
 # A name in code breaks at its joints, if a line is too short for it.
 _CODE = re.compile(r'(?<=<span class="pre">)[^<]{12,}(?=</span>)')
 _JOINT = re.compile(r"(?<=[._/])(?=\w)|(?<=[a-z])(?=[A-Z])")
+_ADDRESS = re.compile(r'(?<=href=")[^"]*&amp;amp;[^"]*(?=")')  # MyST escapes its & twice
 # A link that is a bare number of an article says of what.
 _NUMBERED = re.compile(r'<a ([^>]*href="https://kexue\.fm/archives/(\d+)"[^>]*)>(?=\2</a>)')
 
@@ -105,6 +106,7 @@ def mend(page: str, name: str) -> str:
     page = _FIELD.sub(lambda button: button[0].replace(' aria-label="Search"', ""), page)
     page = _STYLES.sub(lambda link: _EARLY.format(link[1]) + link[0], page, count=1)
     page = _OWN_STYLE.sub(lambda link: link[0] + _AT_ONCE, page, count=1)
+    page = _ADDRESS.sub(lambda link: link[0].replace("&amp;amp;", "&amp;"), page)
     page = _CODE.sub(lambda code: _JOINT.sub("<wbr>", code[0]), page)
     page = _NUMBERED.sub(r'<a \1 aria-label="Article \2 of kexue.fm">', page)
     page = _VIEWPORT.sub("", page)

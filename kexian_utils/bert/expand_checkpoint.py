@@ -511,7 +511,7 @@ def _json_bytes(value: Any) -> bytes:
 
 
 def _check_target(target: str | os.PathLike) -> Path:
-    path = Path(target)
+    path = _checks.new_path("target", target)
     if path.is_file() or (path.is_dir() and any(path.iterdir())):
         raise ValueError(
             f"target {target} exists and is not an empty folder: choose another name, or remove it"

@@ -211,7 +211,7 @@ def pretrain(
         ['config.json', 'tokenizer.json', 'tokenizer_config.json']
     """
     recipe = recipe or Recipe()
-    run = _Run(Path(folder), train, held_out, recipe)
+    run = _Run(_checks.new_path("folder", folder), train, held_out, recipe)
     run.train(evaluate_every, save_every, report)
     return run.export()
 

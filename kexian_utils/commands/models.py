@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 import time
 from typing import Any
@@ -11,7 +10,7 @@ import click
 
 from kexian_utils.commands.common import RealRange, WholeRange, count_option, seed_option
 from kexian_utils.commands.streams import unreachable
-from kexian_utils.errors import ENVIRONMENT, KexianError
+from kexian_utils.errors import ENVIRONMENT, KexianError, from_stopped_run, is_full
 
 
 @click.command()
@@ -96,11 +95,10 @@ def expand(
             raise
         raise KexianError(str(error), ENVIRONMENT) from None
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise KexianError(
             f"{error.filename or target}: {error.strerror or error}; "
-            f"{'free some space or ' if full else ''}choose a target elsewhere. Nothing was "
-            "written.",
+            f"{'free some space or ' if is_full(error) else ''}choose a target elsewhere. Nothing "
+            "was written.",
             ENVIRONMENT,
         ) from None
     for line in _expansion_lines(report):
@@ -192,11 +190,7 @@ def pretrain_bert(folder: str, texts: tuple[str, ...], **sizes: int) -> None:
             f"interrupted; {folder} is kept: the same command goes on where it stopped.", 130
         ) from None
     except OSError as error:
-        raise KexianError(
-            f"{error.filename or folder}: {error.strerror or error}; free some space, then call "
-            "the same command again: it goes on from the last state that was saved.",
-            ENVIRONMENT,
-        ) from None
+        raise from_stopped_run(error, folder) from None
     click.echo(f"{model} is written. Try: kexian segment --model {model} 今天天气很好")
 
 

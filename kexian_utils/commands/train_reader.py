@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from kexian_utils import _checks
 from kexian_utils.commands.common import RealRange, WholeRange, count_option, seed_option
 from kexian_utils.commands.questions import (
     Item,
@@ -25,7 +26,7 @@ from kexian_utils.commands.questions import (
     text_of,
 )
 from kexian_utils.commands.streams import INTERRUPTED, named, objects, raw_lines
-from kexian_utils.errors import ENVIRONMENT, KexianError
+from kexian_utils.errors import KexianError, from_stopped_run
 
 _FACTQA = re.compile(r"factqa:([12])(?::(train|SS|NS|SN|NN))?")
 _CELL_SIZE = 1000  # questions of a test cell
@@ -128,11 +129,7 @@ def train_reader(
             message = f"interrupted; {target} is written." if target.exists() else "interrupted."
         raise KexianError(message, INTERRUPTED) from None
     except OSError as error:
-        raise KexianError(
-            f"{error.filename or target}: {error.strerror or error}; free some space, then call "
-            "the same command again: it goes on from the last state that was saved.",
-            ENVIRONMENT,
-        ) from None
+        raise from_stopped_run(error, target) from None
 
 
 class _Example(NamedTuple):
@@ -144,6 +141,8 @@ class _Example(NamedTuple):
 
 def _check_target(target: Path, state: Path) -> None:
     """Before the training rather than after it."""
+    _checks.new_path("--out", target)
+    _checks.new_path("--run", state)
     if not target.parent.is_dir():
         raise KexianError(f"--out {target}: there is no folder {target.parent}.")
     if not state.parent.is_dir():

@@ -91,19 +91,23 @@ def site_address(root: Path) -> str:
 
 
 def colab_cell(address: str, branch: str) -> str:
-    """The source of the cell that installs the helpers on Colab and does nothing elsewhere."""
+    """The source of the cell that finds the helpers, installs them (Colab), or says how to."""
     source = f"kexian-utils @ git+{address}@{branch}" if address else ""
     return f'''\
-# On Colab this installs the book's helpers; anywhere else it does nothing.
+# On Colab this installs the book's helpers; where they are, it does nothing.
 import importlib.util
 import os
 import subprocess
 import sys
 
-if "COLAB_RELEASE_TAG" in os.environ and importlib.util.find_spec("kexian_utils") is None:
-    source = os.environ.get("KEXIAN_INSTALL", "{source}")
+if importlib.util.find_spec("kexian_utils") is None:
+    known = "{source}" if "COLAB_RELEASE_TAG" in os.environ else ""
+    source = os.environ.get("KEXIAN_INSTALL", known)
     if not source:
-        raise SystemExit("Set KEXIAN_INSTALL to the address or the wheel of kexian-utils first.")
+        raise SystemExit(
+            "The book's helpers are missing: open this notebook with `make lab` of a checkout, or "
+            "set KEXIAN_INSTALL to the address or the wheel of kexian-utils first."
+        )
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", source], check=True)'''
 
 

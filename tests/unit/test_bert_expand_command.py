@@ -588,6 +588,9 @@ def test_refused_targets_stay_as_they_are(folder):
     (folder / "file").write_text("mine, too")
     for target in ("full", "file", "small"):
         refused([source, folder / target, "--width", "2"], "exists and is not an empty folder")
+    (folder / "loop").symlink_to("loop")
+    refused([source, folder / "loop", "--width", "2"], "is a link that leads nowhere")
+    (folder / "loop").unlink()
     refused([source, folder / "no" / "such", "--width", "2"], "must lie in a folder that exists")
     refused([folder / "none", folder / "large", "--width", "2"], "must be a folder with config")
     assert (folder / "full" / "note").read_text() == "mine"

@@ -77,3 +77,15 @@ def test_finite():
     for value in (np.nan, np.inf):
         with pytest.raises(ValueError, match="^x must be finite, got nan or infinity$"):
             _checks.finite("x", [1, value])
+
+
+def test_new_paths(tmp_path):
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    (tmp_path / "gone").symlink_to("nowhere")
+    (tmp_path / "here").symlink_to(".")
+    for name in ("new", "here"):
+        assert _checks.new_path("target", str(tmp_path / name)) == tmp_path / name
+    for name in ("a", "gone"):
+        with pytest.raises(ValueError, match=rf"^target .*{name} is a link that leads nowhere: "):
+            _checks.new_path("target", tmp_path / name)

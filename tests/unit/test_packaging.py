@@ -148,7 +148,7 @@ def test_the_wheel_carries_what_notebooks_read(wheel):
 
 
 def test_the_colab_cell_installs_what_is_missing(wheel, tmp_path):
-    """In an empty environment, against the wheel; elsewhere the same cell does nothing."""
+    """In an empty environment, against the wheel; where the helpers are, it does nothing."""
     from kexian_utils.runner.skeleton import colab_cell
 
     uv = ROOT / ".uv" / "bin" / "uv"
@@ -172,12 +172,14 @@ def test_the_colab_cell_installs_what_is_missing(wheel, tmp_path):
             check=False,
         )
 
-    assert run(script, KEXIAN_INSTALL="/nowhere").returncode == 0  # not on Colab: does nothing
-    refused = run(script, COLAB_RELEASE_TAG="test")
-    assert refused.returncode == 1
-    assert "Set KEXIAN_INSTALL" in refused.stderr
+    for place in ({}, {"COLAB_RELEASE_TAG": "test"}):  # and the project has no address yet
+        refused = run(script, **place)
+        assert refused.returncode == 1
+        assert "The book's helpers are missing" in refused.stderr
+        assert "set KEXIAN_INSTALL" in refused.stderr
     done = run(script, COLAB_RELEASE_TAG="test", KEXIAN_INSTALL=str(wheel))
     assert done.returncode == 0, done.stderr
+    assert run(script, KEXIAN_INSTALL="/nowhere").returncode == 0  # they are there now
     start = (
         "from kexian_utils import experiment; exp = experiment.start(6992, profile='smoke');"
         "print(exp._study['date'])"
