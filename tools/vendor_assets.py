@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ASSETS = Path(__file__).resolve().parents[1] / "book" / "assets"
@@ -32,6 +32,7 @@ class Source:
     licence: str
     parts: dict[str, str]
     left_out: tuple[str, ...] = ()
+    joined: dict[str, tuple[str, ...]] = field(default_factory=dict)  # one file of several
 
 
 _FONT = "files/source-serif-4-{}-wght-{}.woff2"
@@ -44,12 +45,23 @@ SOURCES = (
         # MathJax looks for these folders beside the file from which it was loaded.
         parts={
             "LICENSE": "LICENSE",
-            "es5/tex-chtml.js": "tex-chtml.js",
             "es5/output/chtml/fonts/woff-v2": "output/chtml/fonts/woff-v2",
             "es5/input/tex/extensions": "input/tex/extensions",
         },
         # A bundle that repeats the single files.
         left_out=("input/tex/extensions/all-packages.js",),
+        # What MathJax joins to tex-chtml.js, without the menu, which is two fifths of that. The
+        # first of them is ready only when the script is over, so that it finds the others there.
+        joined={
+            "mathjax.js": (
+                "es5/startup.js",
+                "es5/core.js",
+                "es5/input/tex.js",
+                "es5/output/chtml.js",
+                "es5/output/chtml/fonts/tex.js",
+                "es5/a11y/assistive-mml.js",
+            )
+        },
     ),
     Source(
         folder="fonts",
@@ -100,6 +112,9 @@ def vendor(source: Source) -> None:
             here, there = package / inside, target / place
             there.parent.mkdir(parents=True, exist_ok=True)
             (shutil.copytree if here.is_dir() else shutil.copyfile)(here, there)
+        for name, pieces in source.joined.items():
+            texts = [(package / piece).read_text(encoding="utf-8") for piece in pieces]
+            (target / name).write_text("\n".join(texts) + "\n", encoding="utf-8")
         for name in source.left_out:
             (target / name).unlink()
         record = {

@@ -29,7 +29,7 @@ _SEARCH = re.compile(
 )
 _MATHJAX = re.compile(r"[ \t]*<script[^>]*>window\.MathJax = .*?</script>\n?", re.DOTALL)
 _TYPESETTER = re.compile(
-    r'[ \t]*<script[^>]*src="[^"]*(?:tex-chtml|formulas)\.js[^"]*"></script>\n?'
+    r'[ \t]*<script[^>]*src="[^"]*(?:mathjax|formulas)\.js[^"]*"></script>\n?'
 )
 _ARROW = '<summary><span class="toctree-toggle" role="presentation">'
 _NAMED_ARROW = (

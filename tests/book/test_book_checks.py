@@ -11,7 +11,7 @@ pytestmark = pytest.mark.browser
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>x</title>
 <meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">{head}</head>
 <body><main>{body}</main></body></html>"""
-MATHJAX = '<script defer src="mathjax/tex-chtml.js"></script>'
+MATHJAX = '<script defer src="mathjax/mathjax.js"></script>'
 DOT = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 
 

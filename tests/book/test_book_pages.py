@@ -376,8 +376,8 @@ def test_a_page_asks_for_what_it_uses(browser, small_address):
     chapter = requested(browser, f"{small_address}/{PAGE}.html")
     searching = requested(browser, f"{small_address}/search.html")
     search_scripts = {"search.js", "search-index.js"}
-    assert "tex-chtml.js" in chapter
-    assert "tex-chtml.js" not in front
+    assert "mathjax.js" in chapter
+    assert "mathjax.js" not in front
     assert "search.js" in searching
     assert not {"searchtools.js", "searchindex.js"} & (front | chapter | searching)
     assert not search_scripts & (front | chapter)

@@ -24,7 +24,7 @@ _NEXT = re.compile(r'<link rel="next" [^>]*href="([^"]+)"')
 _HEAD = re.compile(r'<link rel="stylesheet"[^>]*>|<link href="[^"]*" rel="stylesheet" ?/>')
 _MATHJAX = re.compile(
     r"<script[^>]*>window\.MathJax = .*?</script>"
-    r'|<script[^>]*src="[^"]*(?:tex-chtml|formulas)\.js[^"]*"></script>',
+    r'|<script[^>]*src="[^"]*(?:mathjax|formulas)\.js[^"]*"></script>',
     re.DOTALL,
 )
 _ADDRESS = re.compile(r'\b(src|href)="(?:\.\./)*([^":]+)"')  # of styles and scripts
