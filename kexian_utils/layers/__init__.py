@@ -8,5 +8,6 @@ __getattr__, __dir__, __all__ = attach(
         "attention_pooling": ("AttentionPooling1D",),
         "batch_center": ("BatchCenter",),
         "dilated_gated_conv": ("DilatedGatedConv1D",),
+        "mitchell_dense": ("MitchellDense",),
     },
 )

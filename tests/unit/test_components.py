@@ -27,6 +27,10 @@ LAYERS = {
         LayerExample(layers.AttentionPooling1D, {"units": units}, (7, 3), masked=True)
         for units in (None, 5)
     ],
+    "MitchellDense": [
+        LayerExample(layers.MitchellDense, {"units": 2, "activation": "tanh"}, (3,)),
+        LayerExample(layers.MitchellDense, {"units": 2, "use_bias": False}, (4, 3)),
+    ],
 }  # fmt: skip
 LOSSES = {"MultilabelCategoricalCrossentropy": Example(losses.MultilabelCategoricalCrossentropy)}
 OPTIMIZERS = {
