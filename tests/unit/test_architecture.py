@@ -11,7 +11,17 @@ PACKAGE = Path(__file__).resolve().parents[2] / "kexian_utils"
 # From the ground up. A module imports from its own room and from lower floors; CONTRIBUTING says
 # what belongs in which room.
 FLOORS = (
-    {"_checks", "_json", "_lazy", "autodiff", "catalogue", "errors", "mime", "statistics"},
+    {
+        "_checks",
+        "_json",
+        "_lazy",
+        "autodiff",
+        "catalogue",
+        "errors",
+        "mime",
+        "overlap",
+        "statistics",
+    },
     {"datasets", "plots"},
     {"experiment", "sliders", "training", "mathematics"},
     {"layers", "losses", "optimizers", "callbacks", "metrics", "regularizers"},

