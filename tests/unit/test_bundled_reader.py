@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import zipfile
 
 import pytest
 
@@ -38,3 +40,14 @@ def test_it_is_small_and_holds_no_code(reader):
     about = json.loads((folder / "reader.json").read_text(encoding="utf-8"))
     assert f"{len(about['characters']):,} trained characters" in (folder / "README.md").read_text()
     assert not any("Lambda" in type(layer).__name__ for layer in reader.network.layers)
+
+
+def test_a_network_that_would_unpack_to_gigabytes_is_refused_before_it_does(tmp_path):
+    folder = shutil.copytree(bundled_reader(), tmp_path / "reader")
+    with zipfile.ZipFile(folder / "network.keras", "a", zipfile.ZIP_DEFLATED) as file:
+        with file.open("zeros.bin", "w", force_zip64=True) as part:
+            for _ in range(200):
+                part.write(bytes(1 << 20))
+    assert (folder / "network.keras").stat().st_size < 5e6
+    with pytest.raises(ValueError, match=r"network\.keras is damaged \(it would unpack to 2\d\d,"):
+        DGCNNReader.load(folder)
