@@ -10,6 +10,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from checks import visit
 from conftest import PUBLIC, ROOT
+from pypdf import PdfReader
 from standin import PAGE
 
 from kexian_utils import catalogue
@@ -352,6 +353,12 @@ def test_the_book_is_printed_with_bookmarks(small_book, tmp_path):
     heading = "Where\N{NO-BREAK SPACE}the\N{NO-BREAK SPACE}article".encode("utf-16-be")
     assert heading.hex().upper().encode() in content
     assert content.count(b"/Type /Page\n") > 15
+    pages = [page.extract_text() for page in PdfReader(made).pages]
+    entries = re.findall(r"^(\S.*\S) (\d+)$", pages[1], re.MULTILINE)
+    assert len(entries) > 10
+    for title, number in entries:
+        words = pages[int(number) - 1].replace("\N{NO-BREAK SPACE}", " ").split()
+        assert title.split()[0] in words[:8], (title, number)
     assert not (small_book / "_static/printed.html").exists()
 
 

@@ -1,7 +1,8 @@
 """The whole book as one PDF: the built pages joined into one, printed by Chromium.
 
-Chromium makes the bookmarks from the headings and keeps links within the book as links. What
-cannot be on paper (sliders, switches, copies of pictures) is left out; solutions are unfolded.
+Chromium makes the bookmarks from the headings and keeps links within the book as links; the
+contents name the pages. What cannot be on paper (sliders, switches, copies of pictures) is left
+out; solutions are unfolded.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import html
 import re
 from collections.abc import Container, Iterator
 from functools import partial
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urldefrag
 
 from kexian_utils import __version__
@@ -35,13 +38,21 @@ _FOOTER = (
     '<div style="width:100%;font:8px sans-serif;color:#555;text-align:center">'
     '<span class="pageNumber"></span></div>'
 )
+_NUMBER = """(pages) => {
+  for (const link of document.querySelectorAll('.kexian-toc a'))
+    link.parentElement.dataset.page = pages[decodeURIComponent(link.hash.slice(1))] || '';
+}"""
 _STYLE = """
 .kexian-sheet { break-before: page; }
 .kexian-title { height: 80vh; display: flex; flex-direction: column; justify-content: center; }
 .kexian-title h1 { font-size: 40pt !important; }
 .kexian-toc ol { list-style: none; padding: 0; columns: 1; }
 .kexian-toc li { margin: 0 0 .25rem; break-inside: avoid; }
+.kexian-toc li { display: flex; align-items: baseline; gap: .5rem; }
 .kexian-toc li.kexian-chapter { padding-left: 1.5rem; }
+.kexian-toc li::after { content: attr(data-page); order: 3; min-width: 2.5em; text-align: right; }
+.kexian-toc li a { order: 1; }
+.kexian-toc li span.kexian-dots { order: 2; flex: 1; border-bottom: 1px dotted #999; }
 body { background: #fff; display: block; }
 .kx-live, .headerlink, .copybtn { display: none !important; }
 h1 { font-size: 22pt !important; }
@@ -87,21 +98,37 @@ def write_pdf(book: Path, target: Path) -> Path:
                   await new Promise((done) => setTimeout(done, 500));
                 }"""
             )
-            page.pdf(
-                path=target,
-                format="A4",
-                margin={"top": "18mm", "bottom": "18mm", "left": "18mm", "right": "18mm"},
-                display_header_footer=True,
-                header_template="<span></span>",
-                footer_template=_FOOTER,
-                print_background=True,
-                outline=True,
-                tagged=True,
-            )
+            # Chromium says only afterwards on which page a place is, so it prints twice.
+            page.evaluate(_NUMBER, _page_numbers(_printed(page)))
+            target.write_bytes(_printed(page))
             browser.close()
     finally:
         joined.unlink()
     return target
+
+
+def _printed(page: Any) -> bytes:
+    return page.pdf(
+        format="A4",
+        margin={"top": "18mm", "bottom": "18mm", "left": "18mm", "right": "18mm"},
+        display_header_footer=True,
+        header_template="<span></span>",
+        footer_template=_FOOTER,
+        print_background=True,
+        outline=True,
+        tagged=True,
+    )
+
+
+def _page_numbers(content: bytes) -> dict[str, int]:
+    """The page, from 1, of each place to which a link leads."""
+    from pypdf import PdfReader
+
+    reader = PdfReader(BytesIO(content))
+    return {
+        name.removeprefix("/"): (reader.get_destination_page_number(place) or 0) + 1
+        for name, place in reader.named_destinations.items()
+    }
 
 
 def join(book: Path, root: str = "") -> str:
@@ -121,7 +148,10 @@ def join(book: Path, root: str = "") -> str:
         title = re.search(r"<h1>(.*?)<a class=\"headerlink\"", body, re.DOTALL)
         kind = "chapter" if "kexian-about" in body else "page"
         words = title[1] if title else html.escape(name)
-        contents.append(f'<li class="kexian-{kind}"><a href="#{_id(name)}">{words}</a></li>')
+        contents.append(
+            f'<li class="kexian-{kind}"><a href="#{_id(name)}">{words}</a>'
+            '<span class="kexian-dots"></span></li>'
+        )
         body = _TAG.sub(partial(_moved, name=name, known=texts.keys(), root=root), body)
         body = re.sub(r"<h[1-3]>.*?</h[1-3]>", _whole_words, body, flags=re.DOTALL)
         sheets.append(f'<article class="bd-article kexian-sheet" id="{_id(name)}">{body}</article>')
