@@ -53,6 +53,12 @@ _EARLY = """  <script>
 _AT_ONCE = """
     <script>
       for (const style of ["", "italic "]) document.fonts.load(`${style}1em "Source Serif 4"`);
+      // What is not there at the first frame waits for the next page: else every line moves when
+      // the formulas bring their fonts, whatever `font-display` says.
+      if (location.protocol !== "file:") requestAnimationFrame(() => {
+        if (!document.fonts.check('1em "Source Serif 4"'))
+          document.documentElement.classList.add("kx-late");
+      });
     </script>"""
 _ONE_VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1" />'
 
