@@ -48,7 +48,9 @@ class MitchellDense(keras.layers.Layer):
             input is unknown.
 
     Examples:
+        >>> import keras
         >>> import numpy as np
+        >>> from keras import ops
         >>> layer = MitchellDense(1, kernel_initializer=keras.initializers.Constant(1.5))
         >>> ops.convert_to_numpy(layer(np.array([[1.5, 2.0]], "float32"))).tolist()
         [[5.0]]
@@ -128,6 +130,7 @@ def mitchell_matmul(a: Any, b: Any) -> Any:
 
     Examples:
         >>> import numpy as np
+        >>> from keras import ops
         >>> a, b = np.array([[1.5, 2.0]], "float32"), np.array([[1.5], [4.0]], "float32")
         >>> ops.convert_to_numpy(mitchell_matmul(a, b)).tolist()
         [[10.0]]
