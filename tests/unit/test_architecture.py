@@ -24,7 +24,7 @@ FLOORS = (
     },
     {"datasets", "plots"},
     {"experiment", "sliders", "training", "mathematics"},
-    {"layers", "losses", "optimizers", "callbacks", "metrics", "regularizers"},
+    {"layers", "losses", "optimizers", "activations", "callbacks", "metrics", "regularizers"},
     {"foundations", "optimisation", "robustness", "generative", "language", "transformers"},
     {"models"},
     {"bert"},

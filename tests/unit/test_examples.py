@@ -17,6 +17,7 @@ LIBRARY = pages.read(ROOT)
 MISSING = tomllib.loads(Path(__file__).with_name("examples.toml").read_text(encoding="utf-8"))
 # Rooms in which every public name has an example.
 COMPLETE = (
+    "activations",
     "autodiff",
     "bert",
     "datasets",

@@ -24,6 +24,7 @@ ROOMS = {
     "losses": "Keras losses, and what is known of them",
     "optimizers": "Keras optimisers and learning-rate schedules",
     "models": "Keras models that are trained in a way of their own",
+    "activations": "Keras activation functions",
     "callbacks": "Keras callbacks",
     "metrics": "Keras metrics",
     "regularizers": "Keras regularisers",
