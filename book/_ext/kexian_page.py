@@ -28,9 +28,7 @@ _SEARCH = re.compile(
     r'\.js[^"]*"></script>\n?'
 )
 _MATHJAX = re.compile(r"[ \t]*<script[^>]*>window\.MathJax = .*?</script>\n?", re.DOTALL)
-_TYPESETTER = re.compile(
-    r'[ \t]*<script[^>]*src="[^"]*(?:mathjax|formulas)\.js[^"]*"></script>\n?'
-)
+_TYPESETTER = re.compile(r'[ \t]*<script[^>]*src="[^"]*(?:mathjax|formulas)\.js[^"]*"></script>\n?')
 _ARROW = '<summary><span class="toctree-toggle" role="presentation">'
 _NAMED_ARROW = (
     '<summary aria-label="Show or hide these chapters">'
