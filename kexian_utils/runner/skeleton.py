@@ -92,8 +92,12 @@ def site_address(root: Path) -> str:
 
 def colab_cell(address: str, branch: str) -> str:
     """The source of the cell that finds the helpers, installs them (Colab), or says how to."""
-    source = f"kexian-utils @ git+{address}@{branch}" if address else ""
-    return f'''\
+    known = ""
+    if address:
+        known = f"""
+    if source is None and "COLAB_RELEASE_TAG" in os.environ:
+        source = "kexian-utils @ git+{address}@{branch}\""""
+    return f"""\
 # On Colab this installs the book's helpers; where they are, it does nothing.
 import importlib.util
 import os
@@ -101,14 +105,13 @@ import subprocess
 import sys
 
 if importlib.util.find_spec("kexian_utils") is None:
-    known = "{source}" if "COLAB_RELEASE_TAG" in os.environ else ""
-    source = os.environ.get("KEXIAN_INSTALL", known)
+    source = os.environ.get("KEXIAN_INSTALL"){known}
     if not source:
         raise SystemExit(
             "The book's helpers are missing: open this notebook with `make lab` of a checkout, or "
             "set KEXIAN_INSTALL to the address or the wheel of kexian-utils first."
         )
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", source], check=True)'''
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", source], check=True)"""
 
 
 def _markdown(text: str) -> nbformat.NotebookNode:
