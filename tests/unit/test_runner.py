@@ -494,6 +494,12 @@ def test_streams_that_take_nothing(tmp_path, monkeypatch, call, code, words):
     assert (done.returncode, done.stderr) == (code, words)
 
 
+def listening():
+    """As in a terminal: a job in the background, or under nohup, ignores some of these."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def test_a_terminated_command_removes_what_was_half_made(tmp_path):
     code = (
         "import sys, tempfile, time\n"
@@ -510,7 +516,7 @@ def test_a_terminated_command_removes_what_was_half_made(tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            preexec_fn=listening,
         )
         assert process.stdout.readline() == "made\n"
         process.send_signal(number)
