@@ -32,9 +32,14 @@ class Source:
     licence: str
     parts: dict[str, str]
     left_out: tuple[str, ...] = ()
-    joined: dict[str, tuple[str, ...]] = field(default_factory=dict)  # one file of several
+    joined: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of files, and of code
 
 
+# Else the first extension that a formula needs asks for the file of its "core".
+_LOADED = (
+    'MathJax.loader.preLoad("loader", "startup", "core", "input/tex", "output/chtml", '
+    '"output/chtml/fonts/tex.js", "a11y/assistive-mml");'
+)
 _FONT = "files/source-serif-4-{}-wght-{}.woff2"
 SOURCES = (
     Source(
@@ -55,6 +60,7 @@ SOURCES = (
         joined={
             "mathjax.js": (
                 "es5/startup.js",
+                _LOADED,
                 "es5/core.js",
                 "es5/input/tex.js",
                 "es5/output/chtml.js",
@@ -113,7 +119,10 @@ def vendor(source: Source) -> None:
             there.parent.mkdir(parents=True, exist_ok=True)
             (shutil.copytree if here.is_dir() else shutil.copyfile)(here, there)
         for name, pieces in source.joined.items():
-            texts = [(package / piece).read_text(encoding="utf-8") for piece in pieces]
+            texts = [
+                piece if piece.endswith(";") else (package / piece).read_text(encoding="utf-8")
+                for piece in pieces
+            ]
             (target / name).write_text("\n".join(texts) + "\n", encoding="utf-8")
         for name in source.left_out:
             (target / name).unlink()
