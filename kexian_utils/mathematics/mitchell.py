@@ -97,12 +97,12 @@ def mitchell_exp2(s: Any) -> np.ndarray:
 
 
 def mitchell_multiply(a: Any, b: Any, offset: float = 0.0) -> np.ndarray:
-    r"""Mitchell's product by one addition of the bits, equation (12), safe for every input.
+    r"""Mitchell's product by one addition of the bits, equation (7), safe for every input.
 
     Args:
         a: numbers, any shape; rounded to float32.
         b: numbers of a shape that broadcasts with that of `a`; rounded to float32.
-        offset: added to the sum of the logarithms, from 0 to below 1, equation (13).
+        offset: added to the sum of the logarithms, from 0 to below 1, equation (17).
 
     Returns:
         The products, float32. Zero where an operand is zero or subnormal or the result is below
@@ -122,7 +122,7 @@ def mitchell_multiply(a: Any, b: Any, offset: float = 0.0) -> np.ndarray:
 
 
 def mitchell_divide(a: Any, b: Any) -> np.ndarray:
-    r"""Mitchell's quotient by one subtraction of the bits, equation (12), safe for every input.
+    r"""Mitchell's quotient by one subtraction of the bits, equation (15), safe for every input.
 
     Args:
         a: numerators, any shape; rounded to float32.

@@ -1,6 +1,7 @@
 """What is mended on the text of a finished page."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,11 @@ def test_a_bare_number_says_what_it_is_of(mend):
 def test_an_address_has_its_ampersands_once(mend):
     link = '<a href="https://example.org/?a=1{0}b=2{0}c=3">x</a> <code>&amp;amp;</code>'
     assert mend(link.format("&amp;amp;")) == link.format("&amp;")
+
+
+def test_no_rule_of_the_styles_stands_inside_the_names_of_another():
+    """A browser drops such a rule, and the other one with it, without a word."""
+    text = (ROOT / "book" / "assets" / "kexian.css").read_text(encoding="utf-8")
+    preludes = re.findall(r"([^{};]*)\{", re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL))
+    assert len(preludes) > 200
+    assert [p.strip() for p in preludes if "@" in p.strip()[1:] or p.strip().endswith(",")] == []
