@@ -281,14 +281,27 @@ def _learner(network: keras.Model, training: Training, batches: int) -> keras.Mo
 
 
 def _warm_up(learner: keras.Model, data: LengthBuckets, variables: Sequence[Any]) -> None:
-    """Let Keras see two shapes of batches before the first one counts."""
-    if _on_jax():
+    """Let TensorFlow trace the step once, for passages of any length, before the first one counts.
+
+    By itself it would trace the first length, then any.
+    """
+    if keras.backend.backend() != "tensorflow":
         return
+    import tensorflow as tf
+
+    inputs = padded([], PASSAGE_STEP, data.question_length, data.batch_size)
+    labels = np.zeros((data.batch_size, PASSAGE_STEP, 2), np.float32)
+    batch = inputs, labels, labels[..., 0] + 1  # weights of one
+
+    def of_any_length(array: np.ndarray) -> Any:
+        length = data.question_length if array is inputs["question"] else None
+        return tf.TensorSpec([len(array), length, *array.shape[2:]], array.dtype)
+
+    signature = tf.nest.map_structure(of_any_length, batch)
+    learner.make_train_function()
+    step = tf.function(lambda batch: learner.train_function(iter([batch])), autograph=False)
     with unchanged(variables):
-        for length in (PASSAGE_STEP, 2 * PASSAGE_STEP):
-            inputs = padded([], length, data.question_length, data.batch_size)
-            labels = np.zeros((data.batch_size, length, 2), np.float32)
-            learner.train_on_batch(inputs, labels, labels[..., 0] + 1)  # weights of one
+        step.get_concrete_function(signature)
 
 
 def _on_jax() -> bool:
