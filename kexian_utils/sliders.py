@@ -49,7 +49,8 @@ def show(
             ``"sliders"``
                 a list of one to three mappings ``{"name", "label", "min", "max", "steps"}``;
                 ``"values"`` (a sequence) may stand instead of min, max and steps; ``"start"``
-                (an index, default 0) and ``"format"`` (default ``"{:.2f}"``) are optional.
+                (an index, default 0) and ``"format"`` (default ``"{:.2f}"``) are optional;
+                ``"texts"`` names the positions instead, one string for each value.
             ``"panels"``
                 a list of mappings ``{"name", "kind", ...}``. Kinds ``"contours"`` and ``"lines"``
                 take ``"title"``, ``"xlabel"``, ``"ylabel"``, ``"xlim"``, ``"ylim"`` (pairs, in
@@ -181,11 +182,16 @@ def _slider(item: Mapping[str, Any]) -> dict[str, Any]:
     if not 0 <= start < values.size:
         raise ValueError(f"slider {name!r}: start must lie in 0..{values.size - 1}, got {start}")
     form = item.get("format", "{:.2f}")
+    texts = item.get("texts", [form.format(value) for value in values])
+    if len(texts) != values.size:
+        raise ValueError(
+            f"slider {name!r} needs a text for each of its {values.size} values, got {len(texts)}"
+        )
     return {
         "name": name,
         "label": str(item.get("label", name)),
         "values": [float(value) for value in values],
-        "texts": [form.format(value) for value in values],
+        "texts": [str(text) for text in texts],
         "start": start,
     }
 

@@ -5,6 +5,7 @@ from kexian_utils._lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "comparison": ("COMPARED", "ComparedLoss", "LossFacts", "best_output", "loss_facts"),
         "focal": ("focal_posterior", "focal_probability"),
         "multilabel": (
             "MultilabelCategoricalCrossentropy",

@@ -46,6 +46,7 @@ ROOMS = {
     "plots": "The style of the figures",
     "sliders": "Interactive figures that work offline",
 }
+FURTHER = {"losses": "losses-compared"}  # pages below the room's own
 PACKAGE = "kexian_utils"
 # What every Keras component has; Keras documents it.
 KERAS_METHODS = frozenset(
@@ -302,6 +303,10 @@ def pages(library: Library, catalogue: Catalogue, written: Mapping[str, str]) ->
         found[f"library/{room}.md"] = environment.get_template("room.md").render(
             room=room, title=ROOMS[room], groups=grouped, library=library
         )
+    if rooms.get("losses"):
+        from kexian_utils.runner.pages import losses
+
+        found[f"library/{FURTHER['losses']}.md"] = losses.page(library, catalogue, written)
     return found
 
 
