@@ -39,6 +39,7 @@ from kexian_utils.qa.training import (
     filled_up,
     length_batches,
     padded,
+    trace_once,
     train,
 )
 from kexian_utils.qa.vectors import character_vectors
@@ -252,6 +253,7 @@ class DGCNNReader:
     def _outputs(self, rows: Sequence[Row], batch_size: int) -> list[tuple[np.ndarray, float]]:
         if self.network is None:
             raise RuntimeError("the reader has not been trained: call fit, or DGCNNReader.load")
+        trace_once(self.network)
         outputs: list[Any] = [None] * len(rows)
         batches = length_batches([len(row.passage) for row in rows], batch_size)
         several = Counter(length for length, _ in batches)

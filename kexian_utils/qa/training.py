@@ -304,6 +304,23 @@ def _warm_up(learner: keras.Model, data: LengthBuckets, variables: Sequence[Any]
         step.get_concrete_function(signature)
 
 
+def trace_once(network: keras.Model) -> None:
+    """Let TensorFlow trace the network's predictions for batches of any shape, not thrice.
+
+    By itself it would trace the first shape, then any length, then any number of rows.
+    """
+    if keras.backend.backend() != "tensorflow" or network.predict_function is not None:
+        return
+    import tensorflow as tf
+
+    signature = tf.nest.map_structure(
+        lambda array: tf.TensorSpec([None, None, *array.shape[2:]], array.dtype),
+        padded([], PASSAGE_STEP, QUESTION_STEP, 1),
+    )
+    network.make_predict_function()
+    network.predict_function.get_concrete_function([(signature,)])
+
+
 def _on_jax() -> bool:
     return keras.backend.backend() == "jax"
 
