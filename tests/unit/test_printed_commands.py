@@ -125,3 +125,16 @@ def test_make_knows_what_it_prints():
 def test_no_remedy_names_a_project_that_is_not_on_pypi():
     for path in (*PAGES, *SOURCES):
         assert "pip install 'kexian-utils" not in path.read_text(encoding="utf-8"), path.name
+
+
+def test_the_help_of_parse_says_of_chinese_what_the_card_of_the_model_says():
+    card = (ROOT / "kexian_utils/data/chinese_bert/README.md").read_text(encoding="utf-8")
+    measured = re.search(
+        r"it finds (0\.\d+) .*? cuts by distance alone (0\.\d+) .*? random ones (0\.\d+)", card
+    )
+    said = re.search(
+        r"the phrases find (\d+) % of the constituents, cuts by distance alone (\d+) %, random "
+        r"ones (\d+) %",
+        " ".join(main.commands["parse"].help.split()),
+    )
+    assert [f"{100 * float(share):.0f}" for share in measured.groups()] == list(said.groups())
