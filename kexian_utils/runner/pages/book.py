@@ -231,8 +231,8 @@ def _write_contents(root: Path, target: Path, book: pages.Book) -> None:
         for section in sections:
             further = library.FURTHER.get(section["file"].removeprefix("library/"))
             if further:
-                section["sections"] = [{"file": f"library/{further}"}]
-                listed.add(f"library/{further}")
+                section["sections"] = [{"file": f"library/{further[0]}"}]
+                listed.add(f"library/{further[0]}")
         overview = {"file": "library/index", "sections": sections}
         contents["parts"].append({"caption": "Library", "chapters": [overview]})
         listed |= {"library/index", *found}

@@ -46,7 +46,7 @@ ROOMS = {
     "plots": "The style of the figures",
     "sliders": "Interactive figures that work offline",
 }
-FURTHER = {"losses": "losses-compared"}  # pages below the room's own
+FURTHER = {"losses": ("losses-compared", "Losses compared")}  # a page below the room's own
 PACKAGE = "kexian_utils"
 # What every Keras component has; Keras documents it.
 KERAS_METHODS = frozenset(
@@ -301,12 +301,16 @@ def pages(library: Library, catalogue: Catalogue, written: Mapping[str, str]) ->
         for entry in entries:
             grouped.setdefault(entry.module, []).append(entry)
         found[f"library/{room}.md"] = environment.get_template("room.md").render(
-            room=room, title=ROOMS[room], groups=grouped, library=library
+            room=room,
+            title=ROOMS[room],
+            groups=grouped,
+            library=library,
+            further=FURTHER.get(room),
         )
     if rooms.get("losses"):
         from kexian_utils.runner.pages import losses
 
-        found[f"library/{FURTHER['losses']}.md"] = losses.page(library, catalogue, written)
+        found[f"library/{FURTHER['losses'][0]}.md"] = losses.page(library, catalogue, written)
     return found
 
 

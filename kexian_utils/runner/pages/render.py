@@ -293,10 +293,12 @@ def finished(book: Book, _: str) -> str:
 # -- gallery --------------------------------------------------------------------------------------
 
 
-def library_link(book: Book, _: str) -> str:
-    """A sentence that leads to the pages on the library, where there are any."""
+def library_link(book: Book, page: str) -> str:
+    """A sentence that leads to the pages on the library, or to one of them, if there are any."""
     if not book.with_library:
         return ""
+    if page == "losses-compared":
+        return "[All losses of the book side by side](../library/losses-compared.md), with sliders."
     return (
         "What the chapters import has pages of its own: [the library](library/index.md), for "
         "example `from kexian_utils.losses import MultilabelCategoricalCrossentropy`."
