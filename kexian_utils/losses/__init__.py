@@ -14,5 +14,15 @@ __getattr__, __dir__, __all__ = attach(
             "sparse_multilabel_categorical_crossentropy",
             "unified_pair_loss",
         ),
+        "smooth": (
+            "SoftAccuracyLoss",
+            "SoftF1Loss",
+            "smooth_max",
+            "soft_accuracy",
+            "soft_argmax",
+            "soft_f1",
+            "soft_topk",
+            "soft_topk_recursive",
+        ),
     },
 )

@@ -75,6 +75,7 @@ class Example:
 
     component: type
     arguments: dict[str, Any] = field(default_factory=dict)
+    of_the_batch: bool = False  # a loss that is one number for all samples together
 
     def make(self, **changes: Any) -> Any:
         return self.component(**(self.arguments | changes))
@@ -252,6 +253,50 @@ def gradients(loss: Callable[[], Any], layer: Any) -> list[np.ndarray]:
 
 def check_loss(example: Example, targets: np.ndarray, outputs: np.ndarray, folder: Any) -> None:
     """`targets` and `outputs` are of BATCH samples."""
+    if example.of_the_batch:
+        check_loss_of_the_batch(example, targets, outputs)
+    else:
+        check_loss_of_samples(example, targets, outputs)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(BATCH, 3)).astype("float32")
+
+    def make(jit_compile: bool) -> keras.Model:
+        layers = [keras.Input((3,)), keras.layers.Dense(int(np.prod(outputs.shape[1:])))]
+        model = keras.Sequential([*layers, keras.layers.Reshape(outputs.shape[1:])])
+        model.compile(keras.optimizers.SGD(0.1), example.make(), jit_compile=jit_compile)
+        return model
+
+    fitted(make, x, targets, "in fit")
+    model = make(False)
+    model.save(folder / "model.keras")
+    loaded = keras.saving.load_model(folder / "model.keras")
+    assert type(loaded.loss) is example.component, "compile's loss must be saved with the model"
+    agree(loaded.evaluate(x, targets, verbose=0), model.evaluate(x, targets, verbose=0), "saved")
+
+
+def check_loss_of_the_batch(example: Example, targets: np.ndarray, outputs: np.ndarray) -> None:
+    """A weight of 2 must count as a sample that is there twice, and hidden ones not at all."""
+    check_config(example.component, example.make(name="example"))
+    loss = example.make()
+    whole = array(loss(targets, outputs))
+    assert whole.shape == (), "it must be one number"
+    half = array(example.make(dtype="float16")(targets, outputs.astype("float16")))
+    agree(half, whole, "float16 must nearly agree", 2e-2)
+    check_loss_far_away(example, targets, outputs)
+    weights = np.arange(BATCH) % 3
+    twice = np.repeat(np.arange(BATCH), weights)
+    weighted = loss(targets, outputs, weights.astype("float32"))
+    agree(weighted, loss(targets[twice], outputs[twice]), "sample_weight must count")
+    shown = np.arange(BATCH) % 2 == 0
+    masked = loss(targets, OddSamplesHidden()(outputs))
+    agree(masked, loss(targets[shown], outputs[shown]), "samples that a mask hides must not count")
+    assert np.isfinite(array(loss(targets[:0], outputs[:0]))), "an empty batch must have a loss"
+    spoilt = outputs.copy()
+    spoilt[(0,) * spoilt.ndim] = np.nan
+    assert np.isnan(array(loss(targets, spoilt))), "NaN in a sample must come out as NaN"
+
+
+def check_loss_of_samples(example: Example, targets: np.ndarray, outputs: np.ndarray) -> None:
     single = example.make(reduction="none")
     each = array(single(targets, outputs))
     assert each.shape[0] == BATCH, "reduction='none' must keep the samples"
@@ -275,22 +320,6 @@ def check_loss(example: Example, targets: np.ndarray, outputs: np.ndarray, folde
     after = array(single(targets, spoilt))
     assert np.isnan(after[0]).any(), "NaN in a sample must come out as NaN"
     agree(after[1:], each[1:], "NaN in a sample must not touch the others")
-
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(BATCH, 3)).astype("float32")
-
-    def make(jit_compile: bool) -> keras.Model:
-        layers = [keras.Input((3,)), keras.layers.Dense(int(np.prod(outputs.shape[1:])))]
-        model = keras.Sequential([*layers, keras.layers.Reshape(outputs.shape[1:])])
-        model.compile(keras.optimizers.SGD(0.1), example.make(), jit_compile=jit_compile)
-        return model
-
-    fitted(make, x, targets, "in fit")
-    model = make(False)
-    model.save(folder / "model.keras")
-    loaded = keras.saving.load_model(folder / "model.keras")
-    assert type(loaded.loss) is example.component, "compile's loss must be saved with the model"
-    agree(loaded.evaluate(x, targets, verbose=0), model.evaluate(x, targets, verbose=0), "saved")
 
 
 class OddSamplesHidden(keras.layers.Layer):

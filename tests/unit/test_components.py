@@ -32,7 +32,11 @@ LAYERS = {
         LayerExample(layers.MitchellDense, {"units": 2, "use_bias": False}, (4, 3)),
     ],
 }  # fmt: skip
-LOSSES = {"MultilabelCategoricalCrossentropy": Example(losses.MultilabelCategoricalCrossentropy)}
+LOSSES = {
+    "MultilabelCategoricalCrossentropy": Example(losses.MultilabelCategoricalCrossentropy),
+    "SoftAccuracyLoss": Example(losses.SoftAccuracyLoss, {"from_logits": True}),
+    "SoftF1Loss": Example(losses.SoftF1Loss, {"from_logits": True}, of_the_batch=True),
+}
 OPTIMIZERS = {
     "MomentumAccumulatedSGD": Example(
         optimizers.MomentumAccumulatedSGD, {"learning_rate": 0.1, "accumulation_steps": 2}
