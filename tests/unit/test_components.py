@@ -48,6 +48,7 @@ SCHEDULES = {
     ),
 }
 MODELS = [("AdversarialModel", norm) for norm in ("none", "l2", "linf")]
+MODELS += [("VirtualAdversarialModel", None)]
 TRIED = {*LAYERS, *LOSSES, *OPTIMIZERS, *SCHEDULES, *(name for name, _ in MODELS)}
 
 
@@ -97,11 +98,13 @@ def test_model(name, norm, tmp_path):
                 keras.layers.Dense(1, dtype=policy),
             ]
         )
+        if name == "VirtualAdversarialModel":
+            return models.VirtualAdversarialModel(inner, 0.5, seed=0)
         return models.AdversarialModel(inner, "input", 0.1, norm=norm)
 
     x = rng.normal(size=(BATCH, 3)).astype("float32")
     y = rng.normal(size=(BATCH, 1)).astype("float32")
-    contract.check_model(make, models.AdversarialModel, x, y, tmp_path)
+    contract.check_model(make, getattr(models, name), x, y, tmp_path)
 
 
 # -- the harness sees faults ---------------------------------------------------------------------
