@@ -34,6 +34,7 @@ LAYERS = {
 }  # fmt: skip
 LOSSES = {"MultilabelCategoricalCrossentropy": Example(losses.MultilabelCategoricalCrossentropy)}
 OPTIMIZERS = {
+    "AdaX": Example(optimizers.AdaX, {"learning_rate": 0.1, "beta_2": 0.01}),
     "MomentumAccumulatedSGD": Example(
         optimizers.MomentumAccumulatedSGD, {"learning_rate": 0.1, "accumulation_steps": 2}
     ),
