@@ -6,5 +6,6 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "adversarial": ("AdversarialModel",),
+        "virtual_adversarial": ("LabelledAndUnlabelled", "VirtualAdversarialModel"),
     },
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -113,20 +113,9 @@ class AdversarialModel(keras.Model):
         inner = keras.saving.deserialize_keras_object(config["model"], custom_objects)
         return cls(**{**config, "model": inner})
 
-    @contextlib.contextmanager
-    def _watched(self, change: Callable[[Any, Any], Any]) -> Iterator[None]:
+    def _watched(self, change: Callable[[Any, Any], Any]) -> contextlib.AbstractContextManager:
         """Let the layer put out ``change(inputs, outputs)`` for as long as the context lasts."""
-        layer = self.model.get_layer(self.layer)
-        original = layer.call
-
-        def call(inputs: Any, *args: Any, **kwargs: Any) -> Any:
-            return change(inputs, original(inputs, *args, **kwargs))
-
-        object.__setattr__(layer, "call", call)
-        try:
-            yield
-        finally:
-            object.__delattr__(layer, "call")
+        return adversarial.changed_output(self.model.get_layer(self.layer), change)
 
     def _perturbation(self, tokens: Any, slope: Any) -> Any:
         """From the gradient at the layer's output to what is added there."""

@@ -5,6 +5,7 @@ from kexian_utils._lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "adax": ("AdaX",),
         "momentum_accumulated_sgd": ("MomentumAccumulatedSGD",),
         "schedules": ("PerUpdateSchedule",),
     },

@@ -8,7 +8,8 @@ article 7234 (https://kexue.fm/archives/7234).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from kexian_utils import _checks
 from kexian_utils.autodiff import input_gradient
 
-__all__ = ["fgm_perturbation", "input_gradient_penalty", "pgd_attack"]
+__all__ = ["changed_output", "fgm_perturbation", "input_gradient_penalty", "pgd_attack"]
 
 NORMS = ("l2", "linf", "none")
 
@@ -59,7 +60,7 @@ def fgm_perturbation(
         return epsilon * ops.sign(gradient)
     # Divided by the largest entry first: the squares of a small float32 gradient underflow.
     axes = _sample_axes(gradient, axes)
-    largest = ops.max(ops.absolute(gradient), axis=axes, keepdims=True)
+    largest = ops.max(ops.absolute(gradient), axis=axes, keepdims=True, initial=0)
     scaled = gradient / ops.where(ops.equal(largest, 0), ops.ones_like(largest), largest)
     return epsilon * scaled / _safe_norm(scaled, axes, at_zero=1.0)
 
@@ -173,6 +174,35 @@ def input_gradient_penalty(
     if norm == "none":
         return ops.sum(slope * slope, axis=axes) / 2
     return ops.squeeze(_safe_norm(slope, axes), axis=axes)
+
+
+@contextlib.contextmanager
+def changed_output(layer: Any, change: Callable[[Any, Any], Any]) -> Iterator[None]:
+    """Let a Keras layer put out something else for as long as the context lasts.
+
+    Args:
+        layer: a Keras layer, also one inside a model.
+        change: called with the layer's inputs and outputs; returns what to put out.
+
+    Examples:
+        >>> import keras
+        >>> layer = keras.layers.Identity()
+        >>> with changed_output(layer, lambda inputs, outputs: outputs + 1):
+        ...     float(layer(np.zeros(1))[0])
+        1.0
+        >>> float(layer(np.zeros(1))[0])
+        0.0
+    """
+    original = layer.call
+
+    def call(inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        return change(inputs, original(inputs, *args, **kwargs))
+
+    object.__setattr__(layer, "call", call)
+    try:
+        yield
+    finally:
+        object.__delattr__(layer, "call")
 
 
 def _sample_axes(tensor: Any, axes: int | Sequence[int] | None) -> tuple[int, ...]:

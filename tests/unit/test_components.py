@@ -38,6 +38,7 @@ LOSSES = {
     "SoftF1Loss": Example(losses.SoftF1Loss, {"from_logits": True}, of_the_batch=True),
 }
 OPTIMIZERS = {
+    "AdaX": Example(optimizers.AdaX, {"learning_rate": 0.1, "beta_2": 0.01}),
     "MomentumAccumulatedSGD": Example(
         optimizers.MomentumAccumulatedSGD, {"learning_rate": 0.1, "accumulation_steps": 2}
     ),
@@ -52,6 +53,7 @@ SCHEDULES = {
     ),
 }
 MODELS = [("AdversarialModel", norm) for norm in ("none", "l2", "linf")]
+MODELS += [("VirtualAdversarialModel", None)]
 TRIED = {*LAYERS, *LOSSES, *OPTIMIZERS, *SCHEDULES, *(name for name, _ in MODELS)}
 
 
@@ -131,11 +133,13 @@ def test_model(name, norm, tmp_path):
                 keras.layers.Dense(1, dtype=policy),
             ]
         )
+        if name == "VirtualAdversarialModel":
+            return models.VirtualAdversarialModel(inner, 0.5, seed=0)
         return models.AdversarialModel(inner, "input", 0.1, norm=norm)
 
     x = rng.normal(size=(BATCH, 3)).astype("float32")
     y = rng.normal(size=(BATCH, 1)).astype("float32")
-    contract.check_model(make, models.AdversarialModel, x, y, tmp_path)
+    contract.check_model(make, getattr(models, name), x, y, tmp_path)
 
 
 # -- the harness sees faults ---------------------------------------------------------------------
