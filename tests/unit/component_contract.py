@@ -21,6 +21,7 @@ import numpy as np
 from keras import ops
 
 import kexian_utils
+from kexian_utils import autodiff
 
 KINDS = {
     "model": keras.Model,
@@ -263,8 +264,12 @@ def check_loss(example: Example, targets: np.ndarray, outputs: np.ndarray, folde
     agree(single(targets[:1], outputs[:1]), each[:1], "a sample must not depend on the others")
     half = array(example.make(dtype="float16")(targets, outputs.astype("float16")))
     agree(half, each.mean(), "float16 must nearly agree", 2e-2)
-    far = array(single(targets, outputs * 1e4))
-    assert np.isfinite(far).all(), "large outputs must not overflow"
+    check_loss_far_away(example, targets, outputs)
+    none = array(single(targets[:0], outputs[:0]))
+    assert none.shape == each[:0].shape, "an empty batch must give no loss"
+    shown = np.arange(BATCH) % 2 == 0
+    masked = example.make()(targets, OddSamplesHidden()(outputs))
+    agree(masked, each[shown].mean(), "samples that a mask hides must not count")
     spoilt = outputs.copy()
     spoilt[(0,) * spoilt.ndim] = np.nan
     after = array(single(targets, spoilt))
@@ -286,6 +291,87 @@ def check_loss(example: Example, targets: np.ndarray, outputs: np.ndarray, folde
     loaded = keras.saving.load_model(folder / "model.keras")
     assert type(loaded.loss) is example.component, "compile's loss must be saved with the model"
     agree(loaded.evaluate(x, targets, verbose=0), model.evaluate(x, targets, verbose=0), "saved")
+
+
+class OddSamplesHidden(keras.layers.Layer):
+    """Hands its inputs on, with a mask that hides every second sample."""
+
+    def call(self, inputs: Any) -> Any:
+        return inputs + 0
+
+    def compute_mask(self, inputs: Any, previous: Any = None) -> Any:
+        return ops.arange(ops.shape(inputs)[0]) % 2 == 0
+
+
+def check_loss_far_away(example: Example, targets: np.ndarray, outputs: np.ndarray) -> None:
+    """Outputs of some thousands are logits of a network that has diverged, not yet NaN."""
+    for dtype in ("float32", "float16"):
+        loss = example.make(reduction="sum", dtype=dtype)
+        far = (1e3 * np.sign(outputs) + outputs).astype(dtype)
+        for signs in (1, -1):
+            at = ops.convert_to_tensor(signs * far)
+            value = array(loss(targets, at))
+            assert np.isfinite(value).all(), f"large outputs must not overflow, {dtype}"
+            slope = array(autodiff.gradient(lambda y, loss=loss: loss(targets, y))(at))
+            assert np.isfinite(slope).all(), (
+                f"the gradient of large outputs must be finite, {dtype}"
+            )
+
+
+def loss_functions(module: Any) -> dict[str, Callable[..., Any]]:
+    """The public functions of `module` that take labels and outputs, in this order, by name."""
+    found = {}
+    for name in module.__all__:
+        member = getattr(module, name)
+        if inspect.isfunction(member):
+            parameters = list(inspect.signature(member).parameters)
+            if parameters[:2] in (["y_true", "y_pred"], ["y_true", "logits"], ["y_true", "y_prob"]):
+                found[name] = member
+    return found
+
+
+def check_loss_function(
+    function: Callable[..., Any],
+    reference: Callable[..., Any],
+    targets: np.ndarray,
+    outputs: np.ndarray,
+    least_and_most: tuple[float, float] = (-1e3, 1e3),
+) -> None:
+    """`reference` gives the loss of one sample, from float64 arrays, in plain NumPy.
+
+    Outputs lie between `least_and_most`: probabilities have other limits than logits.
+    """
+    expected = np.array([
+        np.asarray(reference(t, o), dtype=float)
+        for t, o in zip(targets, outputs.astype("float64"), strict=True)
+    ])  # fmt: skip
+    agree(function(targets, outputs), expected, "it must be the reference", 2e-5)
+    half = outputs.astype("float16")
+    found = function(targets, half)
+    assert "float16" in str(found.dtype), "float16 must stay float16"
+    agree(array(found).astype("float64"), expected, "float16 must nearly agree", 2e-2)
+    assert array(function(targets[:0], outputs[:0])).shape == expected[:0].shape, (
+        "an empty batch must give an empty result"
+    )
+    spoilt = outputs.copy()
+    spoilt[(0,) * spoilt.ndim] = np.nan
+    after = array(function(targets, spoilt))
+    assert np.isnan(after[0]).any(), "NaN in a sample must come out as NaN"
+    agree(after[1:], expected[1:], "NaN in a sample must not touch the others", 2e-5)
+    low, high = least_and_most
+    for dtype in ("float32", "float16"):
+        for far in (
+            np.where(outputs > np.median(outputs), high, low),
+            np.where(outputs > np.median(outputs), low, high),
+        ):
+            at = ops.convert_to_tensor(far.astype(dtype))
+            assert np.isfinite(array(function(targets, at))).all(), (
+                f"large outputs must not overflow, {dtype}"
+            )
+            slope = array(autodiff.gradient(lambda y: ops.sum(function(targets, y)))(at))
+            assert np.isfinite(slope).all(), (
+                f"the gradient of large outputs must be finite, {dtype}"
+            )
 
 
 # -- optimizers and schedules --------------------------------------------------------------------

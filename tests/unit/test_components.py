@@ -74,6 +74,36 @@ def test_loss(name, tmp_path):
     contract.check_loss(LOSSES[name], targets, outputs, tmp_path)
 
 
+def by_hand(y, s):
+    """Equations (10) and (14) of article 7359, without a thought of overflow."""
+    return np.log1p(np.sum((1 - y) * np.exp(s))) + np.log1p(np.sum(y * np.exp(-s)))
+
+
+def by_pairs(y, s):
+    return np.log1p(sum(np.exp(a - b) for a in s[y == 0] for b in s[y == 1]))
+
+
+# What the loss of a sample is, from its labels and outputs; and the kind of labels.
+LOSS_FUNCTIONS = {
+    "multilabel_categorical_crossentropy": (by_hand, "many"),
+    "sparse_multilabel_categorical_crossentropy": (
+        lambda y, s: by_hand(np.isin(np.arange(3), y), s), "indices"),
+    "unified_pair_loss": (by_pairs, "many"),
+}  # fmt: skip
+LABELS = {"many": [[1, 0, 0], [0, 1, 1], [1, 0, 1], [0, 0, 1]], "indices": [[0], [2], [1], [0]]}
+
+
+def test_every_loss_function_is_under_the_contract():
+    assert set(contract.loss_functions(losses)) == set(LOSS_FUNCTIONS)
+
+
+@pytest.mark.parametrize("name", LOSS_FUNCTIONS)
+def test_loss_function(name):
+    reference, kind = LOSS_FUNCTIONS[name]
+    outputs = 2 * np.random.default_rng(0).normal(size=(BATCH, 3)).astype("float32")
+    contract.check_loss_function(getattr(losses, name), reference, np.array(LABELS[kind]), outputs)
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizer(name, tmp_path):
     contract.check_optimizer(OPTIMIZERS[name], tmp_path)
@@ -154,6 +184,49 @@ def test_a_faulty_layer_is_seen(words, tmp_path):
     example = LayerExample(FAULTS[words], {"units": 5}, (7, 3), masked=True)
     with pytest.raises(AssertionError, match=words):
         contract.check_layer(example, tmp_path)
+
+
+class Multilabel(losses.MultilabelCategoricalCrossentropy):
+    """What is right, for the faults below to spoil."""
+
+
+def spoilt_loss(name, **methods):
+    kind = type(name, (Multilabel,), methods)
+    return keras.saving.register_keras_serializable(package="kexian_utils")(kind)
+
+
+def cut_off_too_late(self, y_true, y_pred):
+    """The branch that is not taken overflows, and its slope is 0 times infinity."""
+    exact = Multilabel.call(self, y_true, y_pred)
+    near = ops.max(ops.abs(y_pred), axis=-1) < 5
+    return exact + ops.where(near, 1e-9 * ops.mean(ops.exp(y_pred), axis=-1), 0.0)
+
+
+LOSS_FAULTS = {
+    "large outputs must not overflow": spoilt_loss(
+        "Exploder", call=lambda self, y, s: ops.log(1 + ops.sum(ops.exp(s) + 0 * y, axis=-1))
+    ),
+    "the gradient of large outputs": spoilt_loss("LateCutter", call=cut_off_too_late),
+    "that a mask hides": spoilt_loss(
+        "Unmasker", __call__=lambda self, y, s, w=None: Multilabel.__call__(self, y, s + 0, w)
+    ),
+    "sample_weight must count": spoilt_loss(
+        "Leveller", __call__=lambda self, y, s, w=None: Multilabel.__call__(self, y, s)
+    ),
+    "an empty batch": spoilt_loss(
+        "Inventor",
+        call=lambda self, y, s: Multilabel.call(self, y, s) if len(s) else ops.zeros(1),
+    ),
+}
+
+
+@pytest.mark.parametrize("words", LOSS_FAULTS)
+def test_a_faulty_loss_is_seen(words, tmp_path):
+    rng = np.random.default_rng(0)
+    outputs = rng.normal(size=(BATCH, 3)).astype("float32")
+    targets = (rng.random((BATCH, 3)) < 0.5).astype("float32")
+    with pytest.raises(AssertionError, match=words):
+        contract.check_loss(Example(LOSS_FAULTS[words]), targets, outputs, tmp_path)
 
 
 def test_a_new_component_is_found(tmp_path, monkeypatch):
