@@ -13,5 +13,15 @@ __getattr__, __dir__, __all__ = attach(
             "sparse_multilabel_categorical_crossentropy",
             "unified_pair_loss",
         ),
+        "sentiment": ("sentiment_network",),
+        "truncation": (
+            "CategoricalSoftTruncatedCrossentropy",
+            "MarginCrossentropy",
+            "SoftTruncatedCrossentropy",
+            "categorical_soft_truncated_crossentropy",
+            "hard_truncated_crossentropy",
+            "margin_crossentropy",
+            "soft_truncated_crossentropy",
+        ),
     },
 )
