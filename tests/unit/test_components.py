@@ -36,6 +36,11 @@ LOSSES = {
     "MultilabelCategoricalCrossentropy": Example(losses.MultilabelCategoricalCrossentropy),
     "SoftAccuracyLoss": Example(losses.SoftAccuracyLoss, {"from_logits": True}),
     "SoftF1Loss": Example(losses.SoftF1Loss, {"from_logits": True}, of_the_batch=True),
+    "MarginCrossentropy": Example(losses.MarginCrossentropy, {"margin": 0.7}),
+    "SoftTruncatedCrossentropy": Example(losses.SoftTruncatedCrossentropy, {"sharpness": 2.0}),
+    "CategoricalSoftTruncatedCrossentropy": Example(
+        losses.CategoricalSoftTruncatedCrossentropy, {"sharpness": 2.0}
+    ),
 }
 OPTIMIZERS = {
     "AdaX": Example(optimizers.AdaX, {"learning_rate": 0.1, "beta_2": 0.01}),
@@ -89,14 +94,35 @@ def by_pairs(y, s):
     return np.log1p(sum(np.exp(a - b) for a in s[y == 0] for b in s[y == 1]))
 
 
+def softplus(x):
+    return np.log1p(np.exp(x))
+
+
+def margin(y, s):
+    return (2 * y - 1) * s
+
+
+def by_softmax(y, s):
+    p = np.exp(s) / np.exp(s).sum()
+    return -(1 - p @ y) * np.log(p @ y)
+
+
 # What the loss of a sample is, from its labels and outputs; and the kind of labels.
 LOSS_FUNCTIONS = {
     "multilabel_categorical_crossentropy": (by_hand, "many"),
     "sparse_multilabel_categorical_crossentropy": (
         lambda y, s: by_hand(np.isin(np.arange(3), y), s), "indices"),
     "unified_pair_loss": (by_pairs, "many"),
+    "hard_truncated_crossentropy": (
+        lambda y, s: (margin(y, s) < 0) * softplus(-margin(y, s)), "many"),
+    "margin_crossentropy": (
+        lambda y, s: np.maximum(0, softplus(-margin(y, s)) + np.log(0.6)), "many"),
+    "soft_truncated_crossentropy": (
+        lambda y, s: softplus(-margin(y, s)) / (1 + np.exp(margin(y, s))), "many"),
+    "categorical_soft_truncated_crossentropy": (by_softmax, "one"),
 }  # fmt: skip
-LABELS = {"many": [[1, 0, 0], [0, 1, 1], [1, 0, 1], [0, 0, 1]], "indices": [[0], [2], [1], [0]]}
+LABELS = {"many": [[1, 0, 0], [0, 1, 1], [1, 0, 1], [0, 0, 1]], "indices": [[0], [2], [1], [0]],
+          "one": [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 1, 0]]}  # fmt: skip
 
 
 def test_every_loss_function_is_under_the_contract():
