@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from kexian_utils import _checks
+from kexian_utils import _checks, _leftovers
 from kexian_utils._json import parse_json, read_json
 from kexian_utils.bert.checkpoints import (
     Checkpoint,
@@ -157,6 +157,7 @@ def expand_checkpoint(
     plan = _Plan(source, width, heads, depth, after, break_ties, seed)
     target = _check_target(target)
     _check_space(target, plan.nbytes)
+    _leftovers.sweep(target.parent, rf"\.{re.escape(target.name)}\.(\d+)\.part")
     partial = target.with_name(f".{target.name}.{os.getpid()}.part")
     report = progress or (lambda step, done, total: None)
     partial.mkdir()

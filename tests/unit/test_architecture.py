@@ -15,6 +15,7 @@ FLOORS = (
         "_checks",
         "_json",
         "_lazy",
+        "_leftovers",
         "autodiff",
         "catalogue",
         "errors",

@@ -30,7 +30,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import warnings
 import weakref
@@ -41,6 +40,7 @@ from typing import Any
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning import LocalProvisioner
 
+from kexian_utils import _leftovers
 from kexian_utils.experiment.backend import thread_variables
 from kexian_utils.runner.execution import template
 from kexian_utils.runner.execution.homes import own_homes
@@ -154,11 +154,11 @@ def sets_what_imports_read(sources: Iterable[str]) -> bool:
 
 
 def _short_folder() -> Path:
-    folder = tempfile.mkdtemp(prefix="kexian-")
-    if len(folder) > 80:  # a socket's path must be short
-        os.rmdir(folder)
-        folder = tempfile.mkdtemp(prefix="kexian-", dir="/tmp")
-    return Path(folder)
+    folder = _leftovers.new_folder("kexian-")
+    if len(str(folder)) > 80:  # a socket's path must be short
+        folder.rmdir()
+        folder = _leftovers.new_folder("kexian-", Path("/tmp"))
+    return folder
 
 
 class TemplateHandle:

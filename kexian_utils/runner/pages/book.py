@@ -14,13 +14,13 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urldefrag, urlsplit
 
+from kexian_utils import _leftovers
 from kexian_utils import catalogue as catalogues
 from kexian_utils.catalogue import Article, Catalogue
 from kexian_utils.errors import ENVIRONMENT, FOUND, KexianError, from_os_error
@@ -28,7 +28,7 @@ from kexian_utils.runner.execution import cells
 from kexian_utils.runner.execution.cache import finished_run
 from kexian_utils.runner.execution.files import Run, build_folder, read_notebook, with_outputs_of
 from kexian_utils.runner.pages import chapters as chapter_pages
-from kexian_utils.runner.pages import library
+from kexian_utils.runner.pages import library, losses
 from kexian_utils.runner.pages import render as pages
 from kexian_utils.runner.pages.fonts import pages_in, write_han_font, write_icon_font
 from kexian_utils.runner.skeleton import public_address, site_address
@@ -60,8 +60,8 @@ def build(source: str = "stored", root: Path | None = None, output: Path | None 
         folder.mkdir(parents=True, exist_ok=True)
         # A folder of its own: two builds at once do not meet, and a failed one leaves no trace.
         # Sphinx does not notice every change; a book from scratch takes seconds.
-        with tempfile.TemporaryDirectory(prefix="book-", dir=folder) as own:
-            work = Path(own)
+        work = _leftovers.new_folder("book-", folder)
+        try:
             stage(root, work / "source", source)
             try:
                 html = run_jupyter_book(work / "source", work / "out")
@@ -83,6 +83,8 @@ def build(source: str = "stored", root: Path | None = None, output: Path | None 
             if final.exists():
                 final.rename(work / "old")
             html.rename(final)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
     except OSError as error:
         raise from_os_error(error, folder) from error
     return final / "index.html"
@@ -169,7 +171,9 @@ def _write_library(root: Path, target: Path, book: pages.Book) -> dict[str, list
     notebooks = {chapter.article.id: chapter.notebook for chapter in book.chapters}
     written = {chapter.article.id: chapter.page for chapter in book.chapters}
     known = library.with_uses(library.read(root), notebooks)
-    for name, text in library.pages(known, book.catalogue, written).items():
+    made = library.pages(known, book.catalogue, written)
+    made[f"library/{library.FURTHER['losses'][0]}.md"] = losses.page(known, book.catalogue, written)
+    for name, text in made.items():
         path = target / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

@@ -307,10 +307,6 @@ def pages(library: Library, catalogue: Catalogue, written: Mapping[str, str]) ->
             library=library,
             further=FURTHER.get(room),
         )
-    if rooms.get("losses"):
-        from kexian_utils.runner.pages import losses
-
-        found[f"library/{FURTHER['losses'][0]}.md"] = losses.page(library, catalogue, written)
     return found
 
 
