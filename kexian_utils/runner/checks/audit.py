@@ -224,7 +224,10 @@ DISTURB_KERAS = """
 import sys as _sys
 if "keras" in _sys.modules: _sys.modules["keras"].utils.set_random_seed({n})
 """
-IMPORT_KERAS = "import os as _os\n_os.environ['OMP_NUM_THREADS'] = '1'\nimport keras as _keras\n"
+IMPORT_KERAS = """import os as _os
+_os.environ |= {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+import keras as _keras
+"""
 
 
 def disturbed(notebook: NotebookNode) -> NotebookNode:
