@@ -90,7 +90,7 @@ class AdaX(keras.optimizers.Optimizer):
         """Move one variable."""
         dtype = variable.dtype
         # Dense: of a sparse one, a token that stands twice would be squared before it is added up.
-        gradient = ops.add(ops.zeros_like(variable), ops.cast(gradient, dtype))
+        gradient = ops.add(ops.zeros(variable.shape, dtype), ops.cast(gradient, dtype))
         weight = ops.cast(self.current_weight(ops.cast(self.iterations + 1, "float32")), dtype)
         index = self._get_variable_index(variable)
         m, v = self._means[index], self._squares[index]

@@ -160,12 +160,14 @@ def test_model(name, norm, tmp_path):
             ]
         )
         if name == "VirtualAdversarialModel":
-            return models.VirtualAdversarialModel(inner, 0.5, seed=0)
+            return models.VirtualAdversarialModel(inner, 0.5, weight=0.1, seed=0)
         return models.AdversarialModel(inner, "input", 0.1, norm=norm)
 
     x = rng.normal(size=(BATCH, 3)).astype("float32")
     y = rng.normal(size=(BATCH, 1)).astype("float32")
-    contract.check_model(make, getattr(models, name), x, y, tmp_path)
+    # Directions are drawn, and XLA draws others.
+    tolerance = 2e-2 if name == "VirtualAdversarialModel" else 1e-4
+    contract.check_model(make, getattr(models, name), x, y, tmp_path, tolerance)
 
 
 # -- the harness sees faults ---------------------------------------------------------------------

@@ -225,7 +225,8 @@ import sys as _sys
 if "keras" in _sys.modules: _sys.modules["keras"].utils.set_random_seed({n})
 """
 IMPORT_KERAS = """import os as _os
-_os.environ |= {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+_os.environ["OMP_NUM_THREADS"] = "1"
+_os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # as experiment.start does
 import keras as _keras
 """
 
