@@ -163,7 +163,7 @@ def expected_calibration_error(p: ArrayLike, y: ArrayLike, bins: int = 10) -> fl
         ValueError: for outputs outside [0, 1] or NaN, other labels, shapes that differ, or no bin.
 
     Examples:
-        >>> expected_calibration_error([0.8, 0.8, 0.8, 0.8, 0.8], [1, 1, 1, 1, 0])
+        >>> round(expected_calibration_error([0.8, 0.8, 0.8, 0.8, 0.8], [1, 1, 1, 1, 0]), 9)
         0.0
         >>> round(expected_calibration_error([0.9, 0.9, 0.2], [1, 0, 0]), 4)  # (0.8 + 0.2) / 3
         0.3333

@@ -43,9 +43,11 @@ def smooth_max(x: Any, sharpness: float = 1.0, axis: int = -1) -> Any:
         ValueError: `sharpness` is not positive and finite.
 
     Examples:
+        >>> import numpy as np
         >>> from keras import ops
-        >>> ops.convert_to_numpy(smooth_max([2.0, 1.0, 4.0, 5.0, 3.0], sharpness=5)).round(4).item()
-        5.0013
+        >>> value = smooth_max(np.array([2.0, 1.0, 4.0, 5.0, 3.0]), sharpness=5)
+        >>> ops.convert_to_numpy(value).round(4).item()
+        5.0014
     """
     _checks.real("sharpness", sharpness, above=0)
     x = _floating(x)
@@ -74,8 +76,9 @@ def soft_argmax(x: Any, sharpness: float = 1.0, axis: int = -1, base: int = 0) -
         ValueError: `sharpness` is not positive and finite, or `base` is no whole number.
 
     Examples:
+        >>> import numpy as np
         >>> from keras import ops
-        >>> x = [2.0, 1.0, 4.0, 5.0, 3.0]
+        >>> x = np.array([2.0, 1.0, 4.0, 5.0, 3.0])
         >>> ops.convert_to_numpy(soft_argmax(x, sharpness=5, base=1)).round(4).item()
         3.9934
     """
@@ -104,8 +107,9 @@ def soft_accuracy(y_true: Any, probabilities: Any) -> Any:
         ValueError: the shapes do not fit.
 
     Examples:
+        >>> import numpy as np
         >>> from keras import ops
-        >>> value = soft_accuracy([0, 1], [[0.9, 0.1], [0.6, 0.4]])
+        >>> value = soft_accuracy([0, 1], np.array([[0.9, 0.1], [0.6, 0.4]]))
         >>> ops.convert_to_numpy(value).round(4).item()
         0.65
     """
@@ -129,8 +133,9 @@ def soft_f1(y_true: Any, probabilities: Any) -> Any:
         ValueError: the shapes differ.
 
     Examples:
+        >>> import numpy as np
         >>> from keras import ops
-        >>> value = soft_f1([1, 0, 0], [0.8, 0.3, 0.1])
+        >>> value = soft_f1([1, 0, 0], np.array([0.8, 0.3, 0.1]))
         >>> ops.convert_to_numpy(value).round(4).item()
         0.7273
     """
@@ -158,9 +163,10 @@ def soft_topk(x: Any, k: int) -> Any:
         ValueError: `k` is no whole number from 1 to n.
 
     Examples:
+        >>> import numpy as np
         >>> from keras import ops
-        >>> ops.convert_to_numpy(soft_topk([3.0, 2.0, 0.0], 2)).round(3).tolist()
-        [0.964, 0.909, 0.128]
+        >>> ops.convert_to_numpy(soft_topk(np.array([3.0, 2.0, 0.0]), 2)).round(3).tolist()
+        [0.958, 0.886, 0.156]
     """
     x = _floating(x)
     n = x.shape[-1]
@@ -191,8 +197,10 @@ def soft_topk_recursive(x: Any, k: int) -> Any:
         ValueError: `k` is no whole number from 1 to n.
 
     Examples:
+        >>> import numpy as np
         >>> from keras import ops
-        >>> ops.convert_to_numpy(soft_topk_recursive([10.0, 9.5, 0.0], 2)).round(3).tolist()
+        >>> shares = soft_topk_recursive(np.array([10.0, 9.5, 0.0]), 2)
+        >>> ops.convert_to_numpy(shares).round(3).tolist()
         [0.728, 1.27, 0.002]
     """
     x = _floating(x)

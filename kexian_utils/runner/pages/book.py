@@ -231,13 +231,13 @@ def _write_contents(root: Path, target: Path, book: pages.Book) -> None:
     if (target / "library" / "index.md").is_file():
         rooms = [f"library/{room}" for room in library.ROOMS]
         found = [name for name in rooms if (target / f"{name}.md").is_file()]
-        sections = [{"file": name} for name in found]
-        for section in sections:
+        rows: list[dict[str, Any]] = [{"file": name} for name in found]
+        for section in rows:
             further = library.FURTHER.get(section["file"].removeprefix("library/"))
             if further:
                 section["sections"] = [{"file": f"library/{further[0]}"}]
                 listed.add(f"library/{further[0]}")
-        overview = {"file": "library/index", "sections": sections}
+        overview = {"file": "library/index", "sections": rows}
         contents["parts"].append({"caption": "Library", "chapters": [overview]})
         listed |= {"library/index", *found}
     # Sphinx says nothing about a page that no table of contents names.
