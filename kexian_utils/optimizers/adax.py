@@ -21,9 +21,9 @@ __all__ = ["AdaX"]
 class AdaX(keras.optimizers.Optimizer):
     r"""Adam with exponential long-term memory (Li et al., arXiv:2004.09740), equations (2) and (5).
 
-    .. math:: m\leftarrow\beta_1m+(1-\beta_1)g,\qquad
-        \hat v\leftarrow\hat v+\frac{\beta_2}{(1+\beta_2)^t-1}(g^2-\hat v),\qquad
-        \theta\leftarrow\theta-\frac{\eta\,m}{\sqrt{\hat v}+\epsilon}.
+    .. math:: \begin{aligned}m&\leftarrow\beta_1m+(1-\beta_1)g,\\
+        \hat v&\leftarrow\hat v+\frac{\beta_2}{(1+\beta_2)^t-1}(g^2-\hat v),\\
+        \theta&\leftarrow\theta-\frac{\eta\,m}{\sqrt{\hat v}+\epsilon}.\end{aligned}
 
     The published form keeps a sum that grows like :math:`(1+\beta_2)^t` and divides by it; this one
     keeps the quotient, so nothing overflows. For t far below :math:`1/\beta_2` it is the running

@@ -32,7 +32,8 @@ FIXED = (
 )
 PARTS = tuple(f"parts/{part.id}" for part in catalogue.load(ROOT).parts)
 ROOMS = dict.fromkeys(entry.room for entry in library.read(ROOT).entries)
-LIBRARY = ("library/index", *(f"library/{room}" for room in ROOMS))
+FURTHER = (page for page, _ in library.FURTHER.values())
+LIBRARY = ("library/index", *(f"library/{page}" for page in (*ROOMS, *FURTHER)))
 CHAPTERS = tuple(f"{article.part}/{article.slug}" for article in chapters_of(ROOT))
 FULLY = 6  # chapters that were touched last, and as many in turn, are looked at in every way
 BRIEFLY = (
