@@ -26,6 +26,7 @@ rng = np.random.default_rng(0)
 POINTS = rng.normal(size=(6, 3))
 SHARES = rng.uniform(0.1, 0.9, size=6)
 LABELS = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 0], [1, 1, 1], [0, 0, 1]])
+ONE_HOT = np.eye(3)[np.arange(6) % 3]
 KERNEL = np.array([0.5, -1.0, 2.0])
 
 
@@ -46,6 +47,19 @@ BY_SAMPLE = {
         losses.sparse_multilabel_categorical_crossentropy(np.arange(6)[:, None] % 3, x)
     ),
     "losses.unified_pair_loss": lambda x: losses.unified_pair_loss(LABELS, x),
+    "losses.hard_truncated_crossentropy": lambda x: losses.hard_truncated_crossentropy(LABELS, x),
+    "losses.margin_crossentropy": lambda x: losses.margin_crossentropy(LABELS, x),
+    "losses.soft_truncated_crossentropy": lambda x: losses.soft_truncated_crossentropy(LABELS, x),
+    "losses.categorical_soft_truncated_crossentropy": lambda x: (
+        losses.categorical_soft_truncated_crossentropy(ONE_HOT, x)
+    ),
+    "losses.smooth_max": losses.smooth_max,
+    "losses.soft_argmax": losses.soft_argmax,
+    "losses.soft_topk": lambda x: losses.soft_topk(x, 2),
+    "losses.soft_topk_recursive": lambda x: losses.soft_topk_recursive(x, 2),
+    "losses.best_output": lambda x: losses.best_output(
+        losses.COMPARED["focal loss"], 2.0, SHARES + 0 * x[:, 0]
+    ),
     "losses.log_elementary_symmetric": lambda x: losses.log_elementary_symmetric(x, 2)[:, 1:],
     "autodiff.input_gradient": lambda x: autodiff.input_gradient(squares, x, None),
     "adversarial.fgm_perturbation": lambda x: adversarial.fgm_perturbation(x, 1.0),
@@ -83,6 +97,15 @@ TOGETHER = {
     "losses.MultilabelCategoricalCrossentropy": lambda x: (
         losses.MultilabelCategoricalCrossentropy()(LABELS, x)
     ),
+    "losses.MarginCrossentropy": lambda x: losses.MarginCrossentropy()(LABELS, x),
+    "losses.SoftTruncatedCrossentropy": lambda x: losses.SoftTruncatedCrossentropy()(LABELS, x),
+    "losses.CategoricalSoftTruncatedCrossentropy": lambda x: (
+        losses.CategoricalSoftTruncatedCrossentropy()(ONE_HOT, x)
+    ),
+    "losses.SoftAccuracyLoss": lambda x: losses.SoftAccuracyLoss(from_logits=True)(ONE_HOT, x),
+    "losses.SoftF1Loss": lambda x: losses.SoftF1Loss(from_logits=True)(LABELS, x),
+    "losses.soft_accuracy": lambda x: losses.soft_accuracy(ONE_HOT, x),
+    "losses.soft_f1": lambda x: losses.soft_f1(LABELS, x),
     **{
         f"wgan.gradient_penalty {kind}": lambda x, kind=kind: wgan.gradient_penalty(
             squares, x, kind
@@ -121,8 +144,11 @@ TOGETHER = {
     "sphere.pairwise_cosines": sphere.pairwise_cosines,
     "sphere.effective_dimension": sphere.effective_dimension,
 }
-# No function of numbers that a network puts out: draws, masks, counts, steps of an optimiser.
+# No function of numbers that a network puts out: draws, masks, counts, steps of an optimiser,
+# formulas that are compared, and what changes a network.
 OTHERS = {
+    "losses.ComparedLoss", "losses.LossFacts", "losses.loss_facts", "losses.sentiment_network",
+    "adversarial.changed_output",
     "dropout.dropout_mask", "dropout.drop_words", "dropout.noise_groups",
     "sphere.random_directions", "stacked.he_normal", "stacked.train", "stacked.StackTrainer",
 }  # fmt: skip
