@@ -130,7 +130,8 @@ def best_output(
     r"""The output for a class at which the expected loss is least.
 
     A share `posterior` of the labels is this class, the other labels are shared equally among the
-    other classes. By a search over its lead in score: no formula but that of the loss is used.
+    other classes, whose scores are kept equal. By a search over the lead in score: no formula but
+    that of the loss is used.
 
     Args:
         loss: of :data:`COMPARED`.

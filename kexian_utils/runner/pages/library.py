@@ -291,7 +291,7 @@ def pages(library: Library, catalogue: Catalogue, written: Mapping[str, str]) ->
         catalogue: all articles.
         written: id of each finished chapter to the path of its page, without the ending.
     """
-    environment = _environment(catalogue, written)
+    environment = templates(catalogue, written)
     rooms = {room: library.room(room) for room in ROOMS if library.room(room)}
     found = {
         "library/index.md": environment.get_template("library.md").render(rooms=rooms, ROOMS=ROOMS)
@@ -322,7 +322,8 @@ def helpers_used(entries: Iterable[Entry]) -> str:
     return "\n".join(["## Helpers used in this chapter", "", *lines]) if lines else ""
 
 
-def _environment(catalogue: Catalogue, written: Mapping[str, str]) -> Any:
+def templates(catalogue: Catalogue, written: Mapping[str, str]) -> Any:
+    """The templates of the pages, with filters for links to articles and chapters."""
     import jinja2
 
     def linked(text: str) -> str:

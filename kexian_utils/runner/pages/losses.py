@@ -17,7 +17,7 @@ from kexian_utils.losses.comparison import (
     best_output,
     loss_facts,
 )
-from kexian_utils.runner.pages.library import Library
+from kexian_utils.runner.pages import library as library_pages
 
 __all__ = ["figure", "page", "rows"]
 
@@ -34,7 +34,7 @@ ALT = (
 )
 
 
-def page(library: Library, catalogue: Catalogue, written: Mapping[str, str]) -> str:
+def page(library: library_pages.Library, catalogue: Catalogue, written: Mapping[str, str]) -> str:
     """The Markdown of the page.
 
     Args:
@@ -42,7 +42,6 @@ def page(library: Library, catalogue: Catalogue, written: Mapping[str, str]) -> 
         catalogue: all articles.
         written: id of each finished chapter to the path of its page, without the ending.
     """
-    import jinja2
 
     def trained_with(loss: ComparedLoss) -> str:
         names = []
@@ -52,17 +51,8 @@ def page(library: Library, catalogue: Catalogue, written: Mapping[str, str]) -> 
             names.append(f"[`{name}`](#{entry.anchor})" if entry else f"`{path}`")
         return ", ".join(names)
 
-    def chapter(article: str) -> str:
-        title = catalogue.article(article).title
-        return f"[{title}](../{written[article]}.ipynb)" if article in written else title
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("kexian_utils.runner.pages"),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters |= {"trained_with": trained_with, "chapter": chapter}
+    environment = library_pages.templates(catalogue, written)
+    environment.filters |= {"trained_with": trained_with}
     return environment.get_template("losses.md").render(
         losses=COMPARED.values(),
         rows=[row for loss in COMPARED.values() for row in rows(loss)],
