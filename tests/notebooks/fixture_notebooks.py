@@ -74,7 +74,7 @@ CELLS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
         seed = 0
         """,
     ),
-    ("colab-install", "code", ("colab-install",), "import os  # nothing to install"),
+    ("colab-install", "code", ("colab-install", "hide-cell"), "import os  # nothing to install"),
     (
         "set-up",
         "code",

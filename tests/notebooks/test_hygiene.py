@@ -307,6 +307,7 @@ FAULTS = {
     "open references": (replace("end", "<!-- /references -->", ""), "is not closed"),
     "no references": (replace("end", "## References", "## Books"), "no section References"),
     "no cell for Colab": (remove("colab-install"), "no cells tagged colab-install"),
+    "an open cell for Colab": (metadata("colab-install", tags=["colab-install"]), "stands open"),
     "Colab after the imports": (
         lambda nb: nb.cells.append(nb.cells.pop(2)),
         "stands after the first import of kexian_utils",

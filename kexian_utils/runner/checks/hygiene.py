@@ -325,7 +325,9 @@ def _parameters(subject: _Subject) -> Iterator[str]:
 
 
 def _colab(subject: _Subject) -> Iterator[str]:
-    """One cell tagged `colab-install` stands before the first import of `kexian_utils`."""
+    """One cell tagged `colab-install` stands before the first import of `kexian_utils`, tagged
+    `hide-cell`.
+    """
     code = [cell for _, cell in subject.cells("code")]
     found = [k for k, cell in enumerate(code) if cells.COLAB_TAG in cell.metadata.get("tags", ())]
     ours = [
@@ -340,6 +342,10 @@ def _colab(subject: _Subject) -> Iterator[str]:
         yield (
             f"the cell tagged {cells.COLAB_TAG} stands after the first import of kexian_utils; "
             "put it behind the parameters."
+        )
+    elif "hide-cell" not in code[found[0]].metadata["tags"]:
+        yield (
+            f"the cell tagged {cells.COLAB_TAG} stands open in the book; tag it hide-cell as well."
         )
 
 
