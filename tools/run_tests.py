@@ -82,6 +82,7 @@ def main(arguments: list[str]) -> int:
     for phase in phases:
         options = [f"--kexian-phase={phase}", f"--kexian-costs={COSTS / phase}{suffix}.json"]
         options += [f"-n{number}"] if number > 1 else []
+        options += [] if os.environ.get("KEXIAN_WEEKLY") == "1" else ["--kexian-in-turn"]
         if phase != "book":
             options += [f"--kexian-shard={part}/{parts}"]
         started = time.monotonic()

@@ -11,9 +11,12 @@ from fixture_notebooks import ROOT
 from kexian_utils import catalogue
 from kexian_utils.runner.checks.audit import SMOKE_SEED as SMOKE_SEED
 from kexian_utils.runner.checks.choice import rotating, touched, touched_or_in_turn
+from kexian_utils.runner.execution import cells
+from kexian_utils.runner.execution.files import read_notebook
 
 CHAPTERS = [a for a in catalogue.load(ROOT).articles if (ROOT / a.path).is_file()]
 ARTICLES = [pytest.param(article, id=article.id) for article in CHAPTERS]
+AT_FULL_SIZE = [a for a in CHAPTERS if "full" in cells.profiles(read_notebook(ROOT / a.path))]
 IN_TURN = 2  # chapters that take their turn in tests of the checks themselves
 ON_JAX = 6  # chapters whose smoke runs on JAX in turn, and as many that were touched
 SHARE = 400  # CPU seconds that a push has for these tests; some chapters need 30, some 200
@@ -28,10 +31,10 @@ def cost_of_checks(article: catalogue.Article) -> float:
     """About how many CPU seconds the planted mistakes, rehearsal and seed audit of a chapter take.
 
     A mistake is found halfway through a smoke run, after one in which each cell ran twice; the
-    other two are a run each.
+    other two are a run each. The kernel of each run costs about two seconds.
     """
     smoke = article.budget.get("smoke", catalogue.BUDGET_LIMITS["smoke"])
-    return smoke * (4 + len(article.mistakes) / 2)
+    return 2 * smoke + (smoke + 2) * (2 + len(article.mistakes) / 2)
 
 
 def some(chapters: list, root: Path = ROOT) -> list:

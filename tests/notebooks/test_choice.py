@@ -1,5 +1,6 @@
 """Which chapters a push tries: read from real repositories of git, whole and shallow."""
 
+import ast
 import os
 import subprocess
 from dataclasses import replace
@@ -8,10 +9,10 @@ from pathlib import Path
 import project_notebooks
 import pytest
 import yaml
-from project_notebooks import CHAPTERS, cost_of_checks, on_jax, some
+from project_notebooks import CHAPTERS, ROOT, cost_of_checks, on_jax, some
 
 from kexian_utils import catalogue
-from kexian_utils.runner.checks import choice
+from kexian_utils.runner.checks import choice, pytest_groups
 from kexian_utils.runner.checks.choice import (
     HistoryError,
     changed_paths,
@@ -147,10 +148,10 @@ def test_what_is_late_is_named_in_the_report(everything_touched, monkeypatch):
 
 def test_costs_are_those_of_the_budget_and_the_mistakes():
     article = replace(FOUR[0], budget={"smoke": 8, "default": 9}, mistakes=())
-    assert cost_of_checks(article) == 32
+    assert cost_of_checks(article) == 16 + 10 * 2
     mistakes = (catalogue.Mistake("C1", "a", "b"),) * 6
-    assert cost_of_checks(replace(article, mistakes=mistakes)) == 56
-    assert cost_of_checks(replace(article, budget={})) == 80  # without a budget: the largest
+    assert cost_of_checks(replace(article, mistakes=mistakes)) == 16 + 10 * 5
+    assert cost_of_checks(replace(article, budget={})) == 40 + 22 * 2  # without a budget: the largest
 
 
 @pytest.mark.parametrize("number", [1, 2, 12, 24, 35, 36])
@@ -257,3 +258,71 @@ def test_the_lowest_releases_replace_those_of_the_lock():
     (command,) = (s["run"] for s in steps if "lowest-direct" in s.get("run", ""))
     assert "--upgrade" in command.split()  # else whatever satisfies the ranges stays
     assert any("--phase units --phase jax" in s.get("run", "") for s in steps)
+
+
+# ------------------------------------------------------------------------- costly tests of tools
+
+
+class Item:
+    """As much of a test as decides whether it waits for its turn."""
+
+    def __init__(self, name, *marks):
+        self.path, self.nodeid, self.marks = ROOT / f"tests/unit/test_{name}.py", name, marks
+
+    def get_closest_marker(self, name):
+        return next((mark for mark in self.marks if mark.name == name), None)
+
+
+GUARDS = "kexian_utils/guarded"
+COSTLY = [Item(f"tool_{n}", pytest.mark.in_turn(f"{GUARDS}/{n}.py").mark) for n in range(6)]
+ON_JAX_ONLY = Item("jax", pytest.mark.in_turn(GUARDS, phase="jax").mark)
+
+
+def waiting(monkeypatch, turn, *changed, phase="units"):
+    monkeypatch.setattr(choice, "changed_paths", lambda root: list(changed))
+    monkeypatch.setenv("KEXIAN_ROTATION", str(turn))
+    items = [Item("cheap"), ON_JAX_ONLY, *COSTLY]
+    names = {item.nodeid: item.nodeid for item in items}
+    costs = dict.fromkeys(names, 10.0)
+    late = pytest_groups.wait_their_turn(items, phase, names, costs, ROOT)
+    return {item.nodeid for item in late}
+
+
+def test_costly_tests_take_turns(monkeypatch):
+    every = {item.nodeid for item in COSTLY}
+    ran = [every - waiting(monkeypatch, turn) for turn in range(3)]
+    assert [len(names) for names in ran] == [2, 2, 2]
+    assert set.union(*ran) == every
+    assert all("jax" not in waiting(monkeypatch, turn) for turn in range(3))
+    on_jax = [waiting(monkeypatch, turn, phase="jax") for turn in range(3)]
+    assert sum("jax" in names for names in on_jax) == 2
+
+
+@pytest.mark.parametrize(
+    ("changed", "count"),
+    [
+        (f"{GUARDS}/3.py", 1),
+        ("tests/unit/test_tool_3.py", 1),
+        (f"{GUARDS}/3.pyi", 0),
+        ("kexian_utils/other.py", 0),
+        ("uv.lock", 6),
+    ],
+)
+def test_a_costly_test_runs_when_what_it_guards_was_touched(monkeypatch, changed, count):
+    for turn in range(3):
+        idle, touched_one = waiting(monkeypatch, turn), waiting(monkeypatch, turn, changed)
+        assert idle - touched_one == (idle if count == 6 else {"tool_3"} & idle if count else set())
+
+
+def test_what_costly_tests_guard_exists():
+    """A guard of a file that has moved would never wake its test."""
+    found = [
+        (path, guard.value)
+        for path in ROOT.glob("tests/*/test_*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.in_turn"
+        for guard in node.args
+        if isinstance(guard, ast.Constant)
+    ]
+    assert len(found) > 20
+    assert [(p.name, guard) for p, guard in found if not (ROOT / guard).exists()] == []

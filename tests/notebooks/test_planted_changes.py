@@ -14,6 +14,8 @@ from kexian_utils.runner.checks.compare import compare_notebooks
 from kexian_utils.runner.execution.cache import run_key
 from kexian_utils.runner.execution.files import Setting, read_notebook
 
+pytestmark = pytest.mark.in_turn("kexian_utils/runner/checks", "kexian_utils/runner/execution")
+
 CRASH = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
 
 

@@ -9,6 +9,7 @@ import nbformat
 import pytest
 from project_notebooks import (
     ARTICLES,
+    AT_FULL_SIZE,
     CHAPTERS,
     ROOT,
     SMOKE_SEED,
@@ -156,7 +157,7 @@ def test_study_decides_as_recorded(run, article):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("article", SOME)
+@pytest.mark.parametrize("article", some(AT_FULL_SIZE))
 def test_full_is_rehearsed_on_generated_data(article, tmp_path):
     try:
         found = audit.rehearsal_problems(ROOT, article, tmp_path)
@@ -165,7 +166,7 @@ def test_full_is_rehearsed_on_generated_data(article, tmp_path):
     assert found == []
 
 
-@pytest.mark.parametrize("article", [p for p in ARTICLES if uses_keras(p.values[0])])
+@pytest.mark.parametrize("article", [pytest.param(a, id=a.id) for a in AT_FULL_SIZE])
 def test_full_without_a_gpu_is_refused_at_once(article, tmp_path):
     assert audit.refusal_problems(ROOT, article, tmp_path) == []
 

@@ -18,6 +18,10 @@ import pytest
 
 from kexian_utils.runner.checks import pytest_groups as workers
 
+pytestmark = pytest.mark.in_turn(
+    "kexian_utils/runner/checks/pytest_groups.py", "tools/run_tests.py"
+)
+
 COMMAND = [
     *(sys.executable, "-m", "pytest", "-c", os.devnull, "-p", "no:cacheprovider", "--color=no"),
     *(

@@ -24,6 +24,8 @@ from kexian_utils.bert.encoder import encode
 from kexian_utils.bert.fast_encoder import FastEncoder
 from kexian_utils.commands.main import main
 
+pytestmark = pytest.mark.in_turn("kexian_utils/bert", "kexian_utils/commands/models.py")
+
 module = importlib.import_module("kexian_utils.bert.expand_checkpoint")
 expand_checkpoint = module.expand_checkpoint
 WEEKLY = os.environ.get("KEXIAN_WEEKLY") == "1"

@@ -15,7 +15,7 @@ from kexian_utils.bert import expansion, rules  # noqa: E402
 from kexian_utils.training.building import weights_at_zero  # noqa: E402
 from kexian_utils.training.precision import double_precision  # noqa: E402
 
-pytestmark = pytest.mark.backends
+pytestmark = [pytest.mark.backends, pytest.mark.in_turn("kexian_utils/bert")]
 
 BACKEND = keras.backend.backend()
 VOCABULARY, LENGTH, BATCH = 23, 8, 3

@@ -14,7 +14,7 @@ from keras import ops  # noqa: E402
 from kexian_utils.bert import checkpoints, expansion, rules  # noqa: E402
 from kexian_utils.training.precision import double_precision  # noqa: E402
 
-pytestmark = pytest.mark.backends
+pytestmark = [pytest.mark.backends, pytest.mark.in_turn("kexian_utils/bert")]
 
 BACKEND = keras.backend.backend()
 SENTENCES = [

@@ -12,6 +12,8 @@ from kexian_utils.bert.expand_checkpoint import expand_checkpoint
 from kexian_utils.bert.masking import all_batches, cut_into_rows, mask_rows, pretraining_sentences
 from kexian_utils.language import text
 
+pytestmark = pytest.mark.in_turn("kexian_utils/bert", "kexian_utils/data/chinese_bert")
+
 
 @pytest.fixture(scope="module")
 def model():

@@ -15,6 +15,8 @@ from kexian_utils.commands.main import main
 from kexian_utils.runner.execution import cache, cluster, files
 from kexian_utils.runner.execution.files import Setting
 
+pytestmark = pytest.mark.in_turn("kexian_utils/runner/execution")
+
 distributed = pytest.importorskip("distributed")
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,6 +12,8 @@ from kexian_utils.commands.main import main
 from kexian_utils.runner.execution import cache, dependencies, files
 from kexian_utils.runner.execution.files import COMMITTED, read_notebook
 
+pytestmark = pytest.mark.in_turn("kexian_utils/runner/execution")
+
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTERS = [a for a in catalogue.load(ROOT).articles if (ROOT / a.path).is_file()]
 MODULES = {

@@ -12,7 +12,10 @@ from nbclient import NotebookClient
 from kexian_utils.runner.execution.execute import kernel_variables, run_notebook
 from kexian_utils.runner.execution.provisioner import KERNEL, sets_what_imports_read
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux only")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux only"),
+    pytest.mark.in_turn("kexian_utils/runner/execution"),
+]
 
 PREIMPORT = "ipykernel.kernelapp ipykernel.ipkernel matplotlib.pyplot scipy.stats absl.logging"
 PLOT = "import matplotlib.pyplot as plt\nfig, ax = plt.subplots(figsize=(1, 1))\nax.plot([1, 2])\n"

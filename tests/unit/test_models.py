@@ -9,7 +9,10 @@ from keras import layers, ops  # noqa: E402
 
 from kexian_utils.models import AdversarialModel  # noqa: E402
 
-pytestmark = pytest.mark.backends
+pytestmark = [
+    pytest.mark.backends,
+    pytest.mark.in_turn("kexian_utils/models", "kexian_utils/robustness", phase="jax"),
+]
 
 V, D, N, EPSILON = 7, 3, 4, 0.8
 TOKENS = np.array([[1, 2, 2, 5], [0, 1, 3, 3], [5, 5, 5, 5]])

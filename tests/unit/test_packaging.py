@@ -15,6 +15,8 @@ import yaml
 from kexian_utils.catalogue import load
 from kexian_utils.experiment.records import read_study
 
+pytestmark = pytest.mark.in_turn("pyproject.toml", "Makefile", "kexian_utils/catalogue.py")
+
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 LOCK = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))

@@ -21,6 +21,8 @@ from kexian_utils.errors import KexianError
 from kexian_utils.runner.execution import budgets, cells, files, pool
 from kexian_utils.runner.execution.files import Setting
 
+pytestmark = pytest.mark.in_turn("kexian_utils/runner/execution")
+
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE = Setting("smoke")
 

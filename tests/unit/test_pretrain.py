@@ -28,6 +28,8 @@ from kexian_utils.bert.masking import (
 from kexian_utils.bert.pretrain import Recipe, pretrain, read_documents, split_documents
 from kexian_utils.commands.main import main
 
+pytestmark = pytest.mark.in_turn("kexian_utils/bert")
+
 WORDS = (
     "今天 天气 很好 我们 去 公园 散步 看见 许多 花 和 树 。 昨天 下雨 ， 大家 在 家里 读书".split()
 )

@@ -18,7 +18,10 @@ from jupyter_client.manager import KernelManager
 
 from kexian_utils.runner.execution import provisioner, template
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux only")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux only"),
+    pytest.mark.in_turn("kexian_utils/runner/execution"),
+]
 
 LAUNCH = [sys.executable, *template.LAUNCHER]
 

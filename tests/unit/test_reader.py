@@ -22,6 +22,8 @@ from kexian_utils.qa.training import (  # noqa: E402
 )
 from kexian_utils.qa.vectors import character_vectors  # noqa: E402
 
+pytestmark = pytest.mark.in_turn("kexian_utils/qa")
+
 SMALL = ReaderConfig(width=8, pretrained=16)
 # Few layers, so that little is to be compiled: for what does not hang on the answers.
 TINY = ReaderConfig(width=4, pretrained=4, question_rates=(1,), passage_rates=(2,))

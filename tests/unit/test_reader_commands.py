@@ -19,6 +19,8 @@ from kexian_utils.commands.questions import QUESTIONS, Item, answered, checked
 from kexian_utils.datasets.factqa import export_jsonl, make_factqa
 from kexian_utils.qa.scores import qa_scores
 
+pytestmark = pytest.mark.in_turn("kexian_utils/qa", "kexian_utils/commands")
+
 SMALL = ("--questions", 300, "--width", 8, "--batch-size", 16, "--learning-rate", 0.01)
 
 

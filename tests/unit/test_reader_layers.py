@@ -9,7 +9,7 @@ from keras import ops  # noqa: E402
 
 from kexian_utils.layers import AttentionPooling1D, DilatedGatedConv1D  # noqa: E402
 
-pytestmark = pytest.mark.backends
+pytestmark = [pytest.mark.backends, pytest.mark.in_turn("kexian_utils/layers", phase="jax")]
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(3, 20, 5)).astype("float32")

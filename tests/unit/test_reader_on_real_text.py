@@ -18,6 +18,8 @@ from kexian_utils.qa.reader import DGCNNReader, ReaderConfig, Training
 from kexian_utils.qa.scores import cmrc_f1
 from kexian_utils.statistics import paired_bootstrap
 
+pytestmark = pytest.mark.in_turn("kexian_utils/qa", "kexian_utils/datasets/comprehension.py")
+
 DATA = os.environ.get("KEXIAN_DATA", "")  # before a fixture takes it away
 LONGEST = 12
 

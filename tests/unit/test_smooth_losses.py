@@ -11,7 +11,11 @@ from keras import ops  # noqa: E402
 
 from kexian_utils import autodiff, losses  # noqa: E402
 
-pytestmark = [pytest.mark.backends, pytest.mark.usefixtures("float64_on_jax")]
+pytestmark = [
+    pytest.mark.backends,
+    pytest.mark.usefixtures("float64_on_jax"),
+    pytest.mark.in_turn("kexian_utils/losses/smooth.py", phase="jax"),
+]
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(5, 7))

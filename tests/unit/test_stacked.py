@@ -9,7 +9,7 @@ from keras import layers, ops  # noqa: E402
 from kexian_utils import autodiff  # noqa: E402
 from kexian_utils.training import stacked  # noqa: E402
 
-pytestmark = pytest.mark.backends
+pytestmark = [pytest.mark.backends, pytest.mark.in_turn("kexian_utils/training", phase="jax")]
 
 WIDTHS = (6, 5, 4, 3)
 

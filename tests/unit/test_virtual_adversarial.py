@@ -11,7 +11,11 @@ from kexian_utils import autodiff  # noqa: E402
 from kexian_utils.models import LabelledAndUnlabelled, VirtualAdversarialModel  # noqa: E402
 from kexian_utils.robustness import virtual_adversarial as vat  # noqa: E402
 
-pytestmark = [pytest.mark.backends, pytest.mark.usefixtures("float64_on_jax")]
+pytestmark = [
+    pytest.mark.backends,
+    pytest.mark.usefixtures("float64_on_jax"),
+    pytest.mark.in_turn("kexian_utils/models", "kexian_utils/robustness", phase="jax"),
+]
 
 RNG = np.random.default_rng(0)
 W, V = RNG.normal(size=(5, 6)), RNG.normal(size=(6, 4))

@@ -12,6 +12,9 @@ the book, which is built from the executed copies that the chapters' tests leave
 
 Several machines share the work with ``--kexian-shard 1/4`` and so on: each takes its part of the
 groups, the same at every call, and about as much of the time as the others.
+
+Costly tests of a tool are marked ``in_turn`` with the paths that they guard. ``--kexian-in-turn``,
+which ``make test`` gives, runs them where such a path was touched lately, else every third time.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from typing import Any
 import pytest
 
 from kexian_utils.experiment.backend import fix_threads
+from kexian_utils.runner.checks import choice
 
 SHOWN = 25
 BOOK = "book"
@@ -55,6 +59,11 @@ _RANKS = {
     BOOK: -1,
 }
 OTHER = 10
+SHIFTS = 3  # of the runs, that take turns with the costly tests of tools
+NOT_ITS_TURN = (
+    "in turn: what it guards was not touched lately; it runs every third time and in the weekly run"
+)
+LOCK = "uv.lock"  # other packages may break anything
 
 # On JAX nearly all of the time goes into compiling small functions, which need no optimisation.
 _QUICK_COMPILATION = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
@@ -80,6 +89,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=(1, 1),
         metavar="I/N",
         help="the I-th of N parts, from 1/N to N/N",
+    )
+    group.addoption(
+        "--kexian-in-turn",
+        action="store_true",
+        help="skip tests marked `in_turn` whose paths were not touched, two times of three",
     )
     group.addoption(
         "--kexian-costs",
@@ -165,6 +179,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         name += ":jax" if phase == "jax" else ""
         names[item.nodeid] = name
         ranks[name] = costs.get(name, max(rank, ranks.get(name, rank)))
+    if config.getoption("--kexian-in-turn"):
+        waiting = wait_their_turn(chosen, phase, names, ranks, config.rootpath)
+        for item in waiting:
+            item.add_marker(pytest.mark.skip(reason=NOT_ITS_TURN))
+        ranks |= {names[item.nodeid]: 0.0 for item in waiting}
     number, count = config.getoption("--kexian-shard")
     mine = divide(ranks, count)[number - 1]
     chosen = [item for item in chosen if names[item.nodeid] in mine]
@@ -175,6 +194,40 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: -ranks[names[item.nodeid]])
         Path(config.workerinput["kexian_groups"]).write_text(json.dumps(names), encoding="utf-8")
+
+
+def wait_their_turn(
+    items: Sequence[pytest.Item],
+    phase: str,
+    names: Mapping[str, str],
+    costs: Mapping[str, float],
+    root: Path,
+) -> list[pytest.Item]:
+    """The items marked ``in_turn`` that a run may leave out: untouched, and not in its third.
+
+    Args:
+        items: tests.
+        phase: the phase; ``in_turn(..., phase="jax")`` counts in that one only.
+        names: the group of each item, by its id.
+        costs: the seconds of each group; the thirds cost about the same.
+        root: the root of the checkout.
+    """
+    guarded = {}
+    for item in items:
+        mark = item.get_closest_marker("in_turn")
+        if mark is not None and mark.kwargs.get("phase", phase) == phase:
+            guarded[item] = (LOCK, item.path.relative_to(root).as_posix(), *mark.args)
+    if not guarded:
+        return []
+    changed = choice.changed_paths(root)
+    late = [
+        item
+        for item, paths in guarded.items()
+        if not any(Path(path).is_relative_to(guard) for path in changed for guard in paths)
+    ]
+    thirds = divide({names[item.nodeid]: costs[names[item.nodeid]] for item in guarded}, SHIFTS)
+    due = thirds[choice.rotation() % SHIFTS]
+    return [item for item in late if names[item.nodeid] not in due]
 
 
 def phases(item: pytest.Item) -> tuple[str, ...]:
