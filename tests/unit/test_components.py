@@ -31,6 +31,11 @@ LAYERS = {
         LayerExample(layers.MitchellDense, {"units": 2, "activation": "tanh"}, (3,)),
         LayerExample(layers.MitchellDense, {"units": 2, "use_bias": False}, (4, 3)),
     ],
+    "SelfTerminating": [
+        LayerExample(
+            layers.SelfTerminating, {"units": 4, "end": 3, "epsilon": 0.1}, (7, 3), masked=True
+        ),
+    ],
 }  # fmt: skip
 LOSSES = {
     "MultilabelCategoricalCrossentropy": Example(losses.MultilabelCategoricalCrossentropy),
