@@ -37,7 +37,7 @@ def bigram_matrix(sequences: Sequence[Sequence[int]], size: int) -> sparse.csr_m
         A sparse matrix of shape (V, V + 1). Row v holds the probabilities of what comes after
         token v; the last column is the end of the text. Rows of tokens that never occur are zero.
 
-    Source: article 7500 of kexue.fm; a bigram model is Step 8 of the chapter.
+    Source: article 7500 of kexue.fm; Step 6 of the chapter.
 
     Raises:
         ValueError: an empty text, a token out of range, or a size below 1.
@@ -127,7 +127,7 @@ def stop_probability(matrix: sparse.spmatrix) -> np.ndarray:
     Returns:
         Shape (V,), values in [0, 1].
 
-    Source: article 7500 of kexue.fm, equation (10) of the chapter.
+    Source: article 7500 of kexue.fm, equation (4) of the chapter.
 
     Examples:
         >>> from scipy import sparse
@@ -154,7 +154,7 @@ def expected_steps(matrix: sparse.spmatrix) -> np.ndarray:
     Returns:
         Shape (V,).
 
-    Source: article 7500 of kexue.fm, equation (11) of the chapter.
+    Source: article 7500 of kexue.fm, section 3 of the chapter.
 
     Examples:
         >>> from scipy import sparse
@@ -204,7 +204,8 @@ def greedy_cycles(matrix: sparse.spmatrix) -> GreedyCycles:
     successor = np.full(size, size)
     successor[np.flatnonzero(np.diff(greedy.indptr))] = greedy.indices
     unknown = -2
-    cycle_of, cycles = np.full(size + 1, unknown), []
+    cycle_of = np.full(size + 1, unknown)
+    cycles: list[list[int]] = []
     cycle_of[size] = -1
     for start in range(size):
         walk, token = [], start

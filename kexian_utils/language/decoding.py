@@ -29,6 +29,11 @@ class Decoded(NamedTuple):
         finished: shape (n,), whether the text ends.
         steps: shape (n,), the number of new tokens, the end token counted.
         log_probability: shape (n,), of the new tokens under the model, not under its truncation.
+
+    Examples:
+        >>> table = np.log([[0.1, 0.9], [0.5, 0.5]])
+        >>> greedy_decode(lambda t, s: (table[t], s), [[0]], end=1, max_steps=5).steps.tolist()
+        [1]
     """
 
     tokens: list[list[int]]

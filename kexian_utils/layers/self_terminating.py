@@ -45,6 +45,7 @@ class SelfTerminating(keras.layers.Layer):
 
     Examples:
         >>> import numpy as np
+        >>> from keras import ops
         >>> layer = SelfTerminating(3, end=2, epsilon=0.1)
         >>> p = np.exp(ops.convert_to_numpy(layer(np.zeros((1, 4, 5)))))
         >>> p.sum(axis=-1).round(4).tolist()
