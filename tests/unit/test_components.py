@@ -10,7 +10,7 @@ import pytest
 from component_contract import BATCH, Example, LayerExample
 from keras import ops
 
-from kexian_utils import layers, losses, models, optimizers
+from kexian_utils import layers, losses, models, optimizers, regularizers
 
 pytestmark = pytest.mark.backends
 LAYERS = {
@@ -57,9 +57,17 @@ SCHEDULES = {
         },
     ),
 }
+REGULARIZERS = {
+    "LogNormRegularizer": (
+        Example(
+            regularizers.LogNormRegularizer, {"coefficient": 0.3, "direction_coefficient": 0.1}
+        ),
+        lambda w: 0.3 * np.log(np.linalg.norm(w)) + 0.1 * np.abs(w / np.linalg.norm(w)).sum(),
+    ),
+}
 MODELS = [("AdversarialModel", norm) for norm in ("none", "l2", "linf")]
 MODELS += [("VirtualAdversarialModel", None)]
-TRIED = {*LAYERS, *LOSSES, *OPTIMIZERS, *SCHEDULES, *(name for name, _ in MODELS)}
+TRIED = {*LAYERS, *LOSSES, *OPTIMIZERS, *SCHEDULES, *REGULARIZERS, *(name for name, _ in MODELS)}
 
 
 def test_every_component_is_under_the_contract():
@@ -144,6 +152,11 @@ def test_optimizer(name, tmp_path):
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_schedule(name):
     contract.check_schedule(SCHEDULES[name])
+
+
+@pytest.mark.parametrize("name", REGULARIZERS)
+def test_regularizer(name, tmp_path):
+    contract.check_regularizer(*REGULARIZERS[name], tmp_path)
 
 
 @pytest.mark.parametrize(("name", "norm"), MODELS)
