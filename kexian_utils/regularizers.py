@@ -39,7 +39,7 @@ class LogNormRegularizer(keras.regularizers.Regularizer):
         ValueError: an argument outside its range.
 
     Examples:
-        >>> import numpy as np
+        >>> import keras, numpy as np
         >>> penalty = LogNormRegularizer(0.5)
         >>> kernel = np.full((2, 2), 2.0, "float32")  # of norm 4
         >>> [round(float(penalty(w)), 4) for w in (kernel, 3 * kernel)]  # log 4 / 2, log 12 / 2
