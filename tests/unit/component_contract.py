@@ -64,9 +64,10 @@ class LayerExample:
     sample: tuple[int, ...]
     masked: bool = False
     inputs: Callable[[np.random.Generator], np.ndarray] | None = None
+    factory: Callable[..., Any] | None = None  # where arguments must be new each time
 
     def make(self, **changes: Any) -> Any:
-        return self.component(**(self.arguments | changes))
+        return (self.factory or self.component)(**(self.arguments | changes))
 
 
 @dataclass
@@ -408,7 +409,16 @@ def check_loss_function(
 # -- optimizers and schedules --------------------------------------------------------------------
 
 
-def check_optimizer(example: Example, folder: Any) -> None:
+def check_optimizer(
+    example: Example,
+    folder: Any,
+    reference: Callable[[np.ndarray, list[np.ndarray]], np.ndarray],
+    accumulating: Callable[[int], Any],
+) -> None:
+    """`reference` gives the weight after steps with the gradients given, in plain NumPy.
+
+    `accumulating(K)` is a new optimizer that moves after every K gradients, by their mean.
+    """
     rng = np.random.default_rng(0)
     x = rng.normal(size=(3 * BATCH, 3)).astype("float32")
     y = rng.normal(size=(3 * BATCH, 1)).astype("float32")
@@ -451,6 +461,43 @@ def check_optimizer(example: Example, folder: Any) -> None:
     assert np.isnan(outcome[1]), "a NaN gradient must come out as NaN"
     assert np.isfinite(outcome[0]), "a NaN in one entry must not touch another"
     assert len(state) == len(plain.variables), "steps must not make new variables"
+    check_steps(example, reference, accumulating)
+
+
+def check_steps(
+    example: Example,
+    reference: Callable[[np.ndarray, list[np.ndarray]], np.ndarray],
+    accumulating: Callable[[int], Any],
+) -> None:
+    """Steps against a loop in float64, of dense, of sparse and of accumulated gradients."""
+    rng = np.random.default_rng(1)
+    start, given = rng.normal(size=(4, 2)), list(rng.normal(size=(4, 4, 2)))
+
+    def moved(optimizer: Any, gradients: list[Any]) -> np.ndarray:
+        weight = keras.Variable(start.astype("float32"), name="kernel")
+        optimizer.build([weight])
+        for gradient in gradients:
+            optimizer.apply([gradient], [weight])
+        return array(weight)
+
+    dense = [ops.convert_to_tensor(g.astype("float32")) for g in given]
+    expected = reference(start, given)
+    agree(moved(example.make(), dense), expected, "steps must be those of a loop", 2e-5)
+    pairs = [given[0], given[0] * 3, given[1], given[1] * 5]  # whose means are 2 and 3 times
+    whole = moved(accumulating(1), [2 * dense[0], 3 * dense[1]])
+    half = moved(accumulating(2), [ops.convert_to_tensor(g.astype("float32")) for g in pairs])
+    agree(half, whole, "accumulated gradients must move as their mean", 2e-5)
+    if keras.backend.backend() == "tensorflow":  # a word that stands twice, as from an Embedding
+        import tensorflow as tf
+
+        values, words = rng.normal(size=(3, 2)), np.array([2, 0, 2])
+        slope = np.zeros((4, 2))
+        np.add.at(slope, words, values)
+        sparse = tf.IndexedSlices(values.astype("float32"), words, tf.constant([4, 2]))
+        rule = [example.make(), example.make()]
+        # By a graph, as in training: there Keras hands the optimizer what the tape gives.
+        got = [moved(rule[0], [sparse] * 2), moved(rule[1], [slope.astype("float32")] * 2)]
+        agree(got[0], got[1], "sparse gradients must move as dense ones", 2e-5)
 
 
 def check_schedule(example: Example) -> None:
