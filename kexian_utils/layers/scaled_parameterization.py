@@ -20,7 +20,7 @@ class ScaledParameterization(keras.layers.Wrapper):
     The outputs stay what they were, the learning rate of :math:`\theta` does not: it is multiplied
     by :math:`\lambda^2` under SGD, by :math:`\lambda` under Adam and its relatives, and not at all
     under LAMB and Adafactor. The layer's own variables hold :math:`\varphi`: that is what is saved,
-    clipped, decayed, regularised and constrained. Source: article 6418, equations (1) to (4).
+    clipped, decayed, regularised and constrained. Source: article 6418, equations (1) to (3).
 
     Args:
         layer: any layer; if it is built, its weights are divided by `scale` in place.
