@@ -10,5 +10,6 @@ __getattr__, __dir__, __all__ = attach(
         "dilated_gated_conv": ("DilatedGatedConv1D",),
         "mitchell_dense": ("MitchellDense",),
         "self_terminating": ("SelfTerminating",),
+        "scaled_parameterization": ("ScaledParameterization",),
     },
 )

@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "adax": ("AdaX",),
+        "layerwise_rates": ("LayerwiseRates",),
         "momentum_accumulated_sgd": ("MomentumAccumulatedSGD",),
         "schedules": ("PerUpdateSchedule",),
     },

@@ -64,9 +64,10 @@ class LayerExample:
     sample: tuple[int, ...]
     masked: bool = False
     inputs: Callable[[np.random.Generator], np.ndarray] | None = None
+    factory: Callable[..., Any] | None = None  # where arguments must be new each time
 
     def make(self, **changes: Any) -> Any:
-        return self.component(**(self.arguments | changes))
+        return (self.factory or self.component)(**(self.arguments | changes))
 
 
 @dataclass
@@ -408,7 +409,16 @@ def check_loss_function(
 # -- optimizers and schedules --------------------------------------------------------------------
 
 
-def check_optimizer(example: Example, folder: Any) -> None:
+def check_optimizer(
+    example: Example,
+    folder: Any,
+    reference: Callable[[np.ndarray, list[np.ndarray]], np.ndarray],
+    accumulating: Callable[[int], Any],
+) -> None:
+    """`reference` gives the weight after steps with the gradients given, in plain NumPy.
+
+    `accumulating(K)` is a new optimizer that moves after every K gradients, by their mean.
+    """
     rng = np.random.default_rng(0)
     x = rng.normal(size=(3 * BATCH, 3)).astype("float32")
     y = rng.normal(size=(3 * BATCH, 1)).astype("float32")
@@ -451,6 +461,43 @@ def check_optimizer(example: Example, folder: Any) -> None:
     assert np.isnan(outcome[1]), "a NaN gradient must come out as NaN"
     assert np.isfinite(outcome[0]), "a NaN in one entry must not touch another"
     assert len(state) == len(plain.variables), "steps must not make new variables"
+    check_steps(example, reference, accumulating)
+
+
+def check_steps(
+    example: Example,
+    reference: Callable[[np.ndarray, list[np.ndarray]], np.ndarray],
+    accumulating: Callable[[int], Any],
+) -> None:
+    """Steps against a loop in float64, of dense, of sparse and of accumulated gradients."""
+    rng = np.random.default_rng(1)
+    start, given = rng.normal(size=(4, 2)), list(rng.normal(size=(4, 4, 2)))
+
+    def moved(optimizer: Any, gradients: list[Any]) -> np.ndarray:
+        weight = keras.Variable(start.astype("float32"), name="kernel")
+        optimizer.build([weight])
+        for gradient in gradients:
+            optimizer.apply([gradient], [weight])
+        return array(weight)
+
+    dense = [ops.convert_to_tensor(g.astype("float32")) for g in given]
+    expected = reference(start, given)
+    agree(moved(example.make(), dense), expected, "steps must be those of a loop", 2e-5)
+    pairs = [given[0], given[0] * 3, given[1], given[1] * 5]  # whose means are 2 and 3 times
+    whole = moved(accumulating(1), [2 * dense[0], 3 * dense[1]])
+    half = moved(accumulating(2), [ops.convert_to_tensor(g.astype("float32")) for g in pairs])
+    agree(half, whole, "accumulated gradients must move as their mean", 2e-5)
+    if keras.backend.backend() == "tensorflow":  # a word that stands twice, as from an Embedding
+        import tensorflow as tf
+
+        values, words = rng.normal(size=(3, 2)), np.array([2, 0, 2])
+        slope = np.zeros((4, 2))
+        np.add.at(slope, words, values)
+        sparse = tf.IndexedSlices(values.astype("float32"), words, tf.constant([4, 2]))
+        rule = [example.make(), example.make()]
+        # By a graph, as in training: there Keras hands the optimizer what the tape gives.
+        got = [moved(rule[0], [sparse] * 2), moved(rule[1], [slope.astype("float32")] * 2)]
+        agree(got[0], got[1], "sparse gradients must move as dense ones", 2e-5)
 
 
 def check_schedule(example: Example) -> None:
@@ -469,6 +516,107 @@ def check_schedule(example: Example) -> None:
     assert type(back._learning_rate) is example.component, (
         "an optimizer must be saved with its schedule"
     )
+
+
+# -- regularizers --------------------------------------------------------------------------------
+
+
+def slope_by_differences(function: Callable[[np.ndarray], float], at: np.ndarray) -> np.ndarray:
+    """Central differences in float64."""
+    slope = np.empty(at.shape)
+    for place in np.ndindex(at.shape):
+        moved = [at.copy(), at.copy()]
+        moved[0][place] += 1e-5
+        moved[1][place] -= 1e-5
+        slope[place] = (function(moved[0]) - function(moved[1])) / 2e-5
+    return slope
+
+
+def check_regularizer(
+    example: Example, reference: Callable[[np.ndarray], float], folder: Any
+) -> None:
+    """`reference` gives the penalty of one weight, a float64 array, in plain NumPy."""
+    rng = np.random.default_rng(0)
+    penalty = example.make()
+    check_config(example.component, penalty)
+    for shape in ((3,), (3, 2), (2, 1, 3, 2)):
+        weight = rng.normal(size=shape)
+        expected = slope_by_differences(reference, weight)
+        for dtype, tolerance in (("float32", 2e-5), ("float16", 1e-2)):
+            at = ops.convert_to_tensor(weight.astype(dtype))
+            agree(penalty(at), reference(weight), f"it must be the reference, {dtype}", tolerance)
+            slope = autodiff.gradient(penalty)(at)
+            agree(slope, expected, f"its gradient must be the reference's, {dtype}", tolerance)
+    check_regularizer_at_the_limits(penalty)
+
+    # Words 1, 1, 2 and 0 of an embedding, whose sum a dense layer reads.
+    words, target, rate = np.array([[1, 1], [2, 0]]), np.array([[1.0], [-1.0]]), 0.1
+    table, kernel = rng.normal(size=(4, 2)), rng.normal(size=(2, 1))
+
+    def make(jit_compile: bool, policy: str = "float32", steps: int | None = None) -> keras.Model:
+        model = keras.Sequential(
+            [
+                keras.Input((2,), dtype="int32"),
+                keras.layers.Embedding(4, 2, embeddings_regularizer=example.make(), dtype=policy),
+                keras.layers.Lambda(lambda h: ops.sum(h, axis=1)),
+                keras.layers.Dense(
+                    1, use_bias=False, kernel_regularizer=example.make(), dtype=policy
+                ),
+            ]
+        )
+        model.set_weights([table, kernel])
+        rule = keras.optimizers.SGD(rate, gradient_accumulation_steps=steps)
+        model.compile(rule, "mse", jit_compile=jit_compile)
+        return model
+
+    def by_hand(table: np.ndarray, kernel: np.ndarray) -> list[np.ndarray]:
+        """One step in float64."""
+        hidden = table[words].sum(axis=1)
+        error = 2 * (hidden @ kernel - target) / len(target)
+        of_table = slope_by_differences(reference, table)
+        np.add.at(of_table, words, (error @ kernel.T)[:, None])
+        of_kernel = slope_by_differences(reference, kernel) + hidden.T @ error
+        return [table - rate * of_table, kernel - rate * of_kernel]
+
+    once = by_hand(table, kernel)
+    twice = np.concatenate([w.ravel() for w in by_hand(*once)])
+
+    def train(model: keras.Model, steps: int = 1) -> np.ndarray:
+        for _ in range(steps):
+            model.train_on_batch(words, target)
+        return np.concatenate([w.ravel() for w in model.get_weights()])
+
+    whole = np.concatenate([w.ravel() for w in once])
+    agree(train(make(True)), whole, "jit_compile must not change a step", 1e-4)
+    loop = make(False)
+    agree(train(loop), whole, "a step must be that of a loop", 1e-4)
+    agree(train(loop), twice, "two steps must be those of a loop", 1e-4)
+    agree(train(make(False, "mixed_float16")), whole, "mixed_float16 must nearly agree", 2e-2)
+    # The same batch twice has the mean gradient of one.
+    agree(train(make(False, steps=2), 2), whole, "accumulated gradients must be the same", 1e-4)
+    kept = keras.Sequential(
+        [keras.Input((2,)), keras.layers.Dense(1, kernel_regularizer=example.make())]
+    )
+    kept.compile(keras.optimizers.SGD(rate), "mse")
+    x = rng.normal(size=(2, 2)).astype("float32")
+    kept.train_on_batch(x, target)
+    kept.save(folder / "model.keras")
+    loaded = keras.saving.load_model(folder / "model.keras")
+    for model in (kept, loaded):
+        model.train_on_batch(x, target)
+    for old, new in zip(kept.get_weights(), loaded.get_weights(), strict=True):
+        agree(new, old, "training that goes on from a file must be the same", 1e-6)
+
+
+def check_regularizer_at_the_limits(penalty: Any) -> None:
+    """Zeros, large numbers and NaN."""
+    for content in (0.0, 1e3, -1e3):
+        for dtype in ("float32", "float16"):
+            at = ops.full((3, 2), content, dtype)
+            assert np.isfinite(array(penalty(at))), f"{content} must give a number, {dtype}"
+            slope = array(autodiff.gradient(penalty)(at))
+            assert np.isfinite(slope).all(), f"{content} must give a finite gradient, {dtype}"
+    assert np.isnan(array(penalty(ops.convert_to_tensor([1.0, np.nan])))), "NaN must come out"
 
 
 # -- models --------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 from component_contract import BATCH, Example, LayerExample
 from keras import ops
 
-from kexian_utils import layers, losses, models, optimizers
+from kexian_utils import layers, losses, models, optimizers, regularizers
 
 pytestmark = pytest.mark.backends
 LAYERS = {
@@ -26,6 +26,20 @@ LAYERS = {
     "AttentionPooling1D": [
         LayerExample(layers.AttentionPooling1D, {"units": units}, (7, 3), masked=True)
         for units in (None, 5)
+    ],
+    "ScaledParameterization": [
+        LayerExample(
+            layers.ScaledParameterization, {"scale": 0.5}, (3,),
+            factory=lambda dtype=None, **given: layers.ScaledParameterization(
+                keras.layers.Dense(2, activation="tanh", dtype=dtype), dtype=dtype, **given
+            ),
+        ),
+        LayerExample(
+            layers.ScaledParameterization, {"scale": 3.0}, (5, 2),
+            factory=lambda dtype=None, **given: layers.ScaledParameterization(
+                keras.layers.LSTM(3, dtype=dtype), dtype=dtype, **given
+            ),
+        ),
     ],
     "MitchellDense": [
         LayerExample(layers.MitchellDense, {"units": 2, "activation": "tanh"}, (3,)),
@@ -47,10 +61,58 @@ LOSSES = {
         losses.CategoricalSoftTruncatedCrossentropy, {"sharpness": 2.0}
     ),
 }
+
+
+def adax_loop(w, gradients):
+    """Article 7387, equation (2)."""
+    m, v = np.zeros((2, *w.shape))
+    for t, g in enumerate(gradients, start=1):
+        m, v = 0.9 * m + 0.1 * g, 1.01 * v + 0.01 * g**2
+        w = w - 0.1 * m / (np.sqrt(v / (1.01**t - 1)) + 1e-7)
+    return w
+
+
+def momentum_loop(w, gradients):
+    """Momentum of the means of pairs."""
+    m = 0
+    for first, second in zip(gradients[::2], gradients[1::2], strict=True):
+        m = 0.9 * m + 0.1 * (first + second) / 2
+        w = w - 0.1 * m
+    return w
+
+
+def rates_loop(w, gradients):
+    """Plain descent with a quarter of the rate 0.1, and its decay."""
+    for g in gradients:
+        w = w - 0.025 * (0.2 * w) - 0.025 * g
+    return w
+
+
+QUARTER = {".*kernel|variable.*": 0.25}
+
+
+def rates(**inner):
+    rule = {"learning_rate": 0.1, "weight_decay": 0.2, **inner}
+    return {"inner_optimizer": {"class_name": "SGD", "config": rule}, "multipliers": QUARTER}
+
+
 OPTIMIZERS = {
-    "AdaX": Example(optimizers.AdaX, {"learning_rate": 0.1, "beta_2": 0.01}),
-    "MomentumAccumulatedSGD": Example(
-        optimizers.MomentumAccumulatedSGD, {"learning_rate": 0.1, "accumulation_steps": 2}
+    "AdaX": (
+        Example(optimizers.AdaX, {"learning_rate": 0.1, "beta_2": 0.01}),
+        adax_loop,
+        lambda k: optimizers.AdaX(0.1, gradient_accumulation_steps=k if k > 1 else None),
+    ),
+    "LayerwiseRates": (
+        Example(optimizers.LayerwiseRates, rates()),
+        rates_loop,
+        lambda k: optimizers.LayerwiseRates(
+            **rates(gradient_accumulation_steps=k if k > 1 else None)
+        ),
+    ),
+    "MomentumAccumulatedSGD": (
+        Example(optimizers.MomentumAccumulatedSGD, {"learning_rate": 0.1, "accumulation_steps": 2}),
+        momentum_loop,
+        lambda k: optimizers.MomentumAccumulatedSGD(0.1, accumulation_steps=k),
     ),
 }
 SCHEDULES = {
@@ -62,9 +124,17 @@ SCHEDULES = {
         },
     ),
 }
+REGULARIZERS = {
+    "LogNormRegularizer": (
+        Example(
+            regularizers.LogNormRegularizer, {"coefficient": 0.3, "direction_coefficient": 0.1}
+        ),
+        lambda w: 0.3 * np.log(np.linalg.norm(w)) + 0.1 * np.abs(w / np.linalg.norm(w)).sum(),
+    ),
+}
 MODELS = [("AdversarialModel", norm) for norm in ("none", "l2", "linf")]
 MODELS += [("VirtualAdversarialModel", None)]
-TRIED = {*LAYERS, *LOSSES, *OPTIMIZERS, *SCHEDULES, *(name for name, _ in MODELS)}
+TRIED = {*LAYERS, *LOSSES, *OPTIMIZERS, *SCHEDULES, *REGULARIZERS, *(name for name, _ in MODELS)}
 
 
 def test_every_component_is_under_the_contract():
@@ -143,12 +213,18 @@ def test_loss_function(name):
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizer(name, tmp_path):
-    contract.check_optimizer(OPTIMIZERS[name], tmp_path)
+    example, reference, accumulating = OPTIMIZERS[name]
+    contract.check_optimizer(example, tmp_path, reference, accumulating)
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_schedule(name):
     contract.check_schedule(SCHEDULES[name])
+
+
+@pytest.mark.parametrize("name", REGULARIZERS)
+def test_regularizer(name, tmp_path):
+    contract.check_regularizer(*REGULARIZERS[name], tmp_path)
 
 
 @pytest.mark.parametrize(("name", "norm"), MODELS)
