@@ -9,7 +9,7 @@ __getattr__, __dir__, __all__ = attach(
         "batch_center": ("BatchCenter",),
         "dilated_gated_conv": ("DilatedGatedConv1D",),
         "mitchell_dense": ("MitchellDense",),
-        "self_terminating": ("SelfTerminating",),
         "scaled_parameterization": ("ScaledParameterization",),
+        "self_terminating": ("SelfTerminating",),
     },
 )

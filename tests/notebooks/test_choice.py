@@ -151,7 +151,8 @@ def test_costs_are_those_of_the_budget_and_the_mistakes():
     assert cost_of_checks(article) == 16 + 10 * 2
     mistakes = (catalogue.Mistake("C1", "a", "b"),) * 6
     assert cost_of_checks(replace(article, mistakes=mistakes)) == 16 + 10 * 5
-    assert cost_of_checks(replace(article, budget={})) == 40 + 22 * 2  # without a budget: the largest
+    largest = replace(article, budget={})
+    assert cost_of_checks(largest) == 40 + 22 * 2
 
 
 @pytest.mark.parametrize("number", [1, 2, 12, 24, 35, 36])
