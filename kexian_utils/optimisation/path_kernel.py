@@ -122,7 +122,7 @@ def path_kernel_trace(
 
     Args:
         model: a built Keras model, as for :func:`tangent_map`; with ``dtype="float64"`` the terms
-            add up to rounding.
+            add up to rounding, on JAX to that of 32 bits, in which layers of Keras compute there.
         pull: ``pull(y, f)`` of shape ``(n,)``, minus the derivative of each sample's loss in the
             output; for half the squared error ``y - f``.
         x_train: training inputs, first axis n.
