@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "attention_pooling": ("AttentionPooling1D",),
         "batch_center": ("BatchCenter",),
+        "center_distances": ("CenterDistances",),
         "dilated_gated_conv": ("DilatedGatedConv1D",),
         "mitchell_dense": ("MitchellDense",),
         "scaled_parameterization": ("ScaledParameterization",),

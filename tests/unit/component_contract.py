@@ -33,6 +33,7 @@ KINDS = {
     "regularizer": keras.regularizers.Regularizer,
     "constraint": keras.constraints.Constraint,
     "initializer": keras.initializers.Initializer,
+    "callback": keras.callbacks.Callback,
 }
 # Commands, and what runs notebooks: no Keras there, and dear to import.
 ELSEWHERE = ("kexian_utils.runner", "kexian_utils.commands")
@@ -249,6 +250,27 @@ def gradients(loss: Callable[[], Any], layer: Any) -> list[np.ndarray]:
             return loss()
 
     return [array(s) for s in jax.grad(of)([v.value for v in layer.trainable_variables])]
+
+
+# -- callbacks -----------------------------------------------------------------------------------
+
+
+def check_callback(make: Callable[[keras.Model], Any]) -> None:
+    """With and without XLA the same; and the same as without it, if it asks for nothing."""
+    x = np.random.default_rng(0).normal(size=(BATCH, 3)).astype("float32")
+    outcomes = []
+    for jit_compile, used in ((False, True), (True, True), (False, False)):
+        keras.utils.set_random_seed(1)
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), keras.layers.Dense(1)])
+        model.compile(keras.optimizers.SGD(0.05), "mse", jit_compile=jit_compile)
+        callbacks = [make(model)] if used else []
+        losses = model.fit(x, x[:, :1], epochs=2, verbose=0, callbacks=callbacks).history
+        assert np.isfinite(losses["loss"]).all(), "the loss must stay finite"
+        outcomes.append(losses["loss"])
+        if used:
+            assert len(losses) > 1, "it must log what it does"
+    agree(outcomes[1], outcomes[0], "jit_compile must not change it", 1e-4)
+    agree(outcomes[2], outcomes[0], "a callback that asks for nothing must change nothing", 1e-5)
 
 
 # -- losses --------------------------------------------------------------------------------------

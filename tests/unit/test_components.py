@@ -10,12 +10,17 @@ import pytest
 from component_contract import BATCH, Example, LayerExample
 from keras import ops
 
-from kexian_utils import layers, losses, models, optimizers, regularizers
+from kexian_utils import callbacks, layers, losses, models, optimizers, regularizers
 
 pytestmark = pytest.mark.backends
 LAYERS = {
     "BatchCenter": [LayerExample(layers.BatchCenter, {"momentum": 0.9}, (3,)),
                     LayerExample(layers.BatchCenter, {"axis": 1}, (3, 2))],
+    "CenterDistances": [
+        LayerExample(
+            layers.CenterDistances, {"units": 4, "centers_initializer": "he_normal"}, (5, 3)
+        ),
+    ],
     "DilatedGatedConv1D": [
         LayerExample(
             layers.DilatedGatedConv1D, {"filters": width, "dilation_rate": 2, "residual": kind},
@@ -132,9 +137,19 @@ REGULARIZERS = {
         lambda w: 0.3 * np.log(np.linalg.norm(w)) + 0.1 * np.abs(w / np.linalg.norm(w)).sum(),
     ),
 }
+# What leaves a training as it is: the last epoch is the best, the variable is set to what it is.
+CALLBACKS = {
+    "BestWeights": lambda model: callbacks.BestWeights(lambda m: float(m.optimizer.iterations)),
+    "ScheduledVariable": lambda model: callbacks.ScheduledVariable(
+        model.optimizer.variables[1], lambda epoch: 0.05
+    ),
+}
 MODELS = [("AdversarialModel", norm) for norm in ("none", "l2", "linf")]
 MODELS += [("VirtualAdversarialModel", None)]
-TRIED = {*LAYERS, *LOSSES, *OPTIMIZERS, *SCHEDULES, *REGULARIZERS, *(name for name, _ in MODELS)}
+TRIED = {
+    *(*LAYERS, *LOSSES, *OPTIMIZERS, *SCHEDULES, *REGULARIZERS, *CALLBACKS),
+    *(name for name, _ in MODELS),
+}
 
 
 def test_every_component_is_under_the_contract():
@@ -225,6 +240,11 @@ def test_schedule(name):
 @pytest.mark.parametrize("name", REGULARIZERS)
 def test_regularizer(name, tmp_path):
     contract.check_regularizer(*REGULARIZERS[name], tmp_path)
+
+
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_callback(name):
+    contract.check_callback(CALLBACKS[name])
 
 
 @pytest.mark.parametrize(("name", "norm"), MODELS)

@@ -16,7 +16,7 @@ from kexian_utils.foundations import dropout  # noqa: E402
 from kexian_utils.generative import distances, wgan  # noqa: E402
 from kexian_utils.losses import focal  # noqa: E402
 from kexian_utils.mathematics import sphere  # noqa: E402
-from kexian_utils.optimisation import clipping, landscape  # noqa: E402
+from kexian_utils.optimisation import clipping, landscape, path_kernel  # noqa: E402
 from kexian_utils.robustness import adversarial  # noqa: E402
 from kexian_utils.training import stacked  # noqa: E402
 
@@ -141,6 +141,9 @@ TOGETHER = {
     "landscape.hessian_extremal_eigenvalues": lambda x: landscape.hessian_extremal_eigenvalues(
         lambda v: x[:, 0] * v, 6
     ),
+    "path_kernel.kernel_regression": lambda x: path_kernel.kernel_regression(
+        np.eye(3), x, np.ones(3)
+    ),
     "sphere.pairwise_cosines": sphere.pairwise_cosines,
     "sphere.effective_dimension": sphere.effective_dimension,
 }
@@ -148,11 +151,15 @@ TOGETHER = {
 # formulas that are compared, and what changes a network.
 OTHERS = {
     "losses.ComparedLoss", "losses.LossFacts", "losses.loss_facts", "losses.sentiment_network",
+    "path_kernel.path_kernel_trace", "path_kernel.tangent_map",
     "adversarial.changed_output",
     "dropout.dropout_mask", "dropout.drop_words", "dropout.noise_groups",
     "sphere.random_directions", "stacked.he_normal", "stacked.train", "stacked.StackTrainer",
 }  # fmt: skip
-MODULES = (adversarial, clipping, distances, dropout, landscape, losses, sphere, stacked, wgan)
+MODULES = (
+    adversarial, clipping, distances, dropout, landscape, losses, path_kernel, sphere, stacked,
+    wgan,
+)  # fmt: skip
 
 
 def with_nan():
