@@ -9,5 +9,6 @@ __getattr__, __dir__, __all__ = attach(
         "batch_center": ("BatchCenter",),
         "dilated_gated_conv": ("DilatedGatedConv1D",),
         "mitchell_dense": ("MitchellDense",),
+        "remat_block": ("RematBlock",),
     },
 )

@@ -31,6 +31,14 @@ LAYERS = {
         LayerExample(layers.MitchellDense, {"units": 2, "activation": "tanh"}, (3,)),
         LayerExample(layers.MitchellDense, {"units": 2, "use_bias": False}, (4, 3)),
     ],
+    "RematBlock": [
+        LayerExample(
+            layers.RematBlock,
+            {"layers": [keras.layers.Dense(4, "tanh"), keras.layers.Dropout(0.1, seed=0),
+                        keras.layers.Dense(2)]},
+            (3,),
+        ),
+    ],
 }  # fmt: skip
 LOSSES = {
     "MultilabelCategoricalCrossentropy": Example(losses.MultilabelCategoricalCrossentropy),
