@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
+from keras import ops
 
 __all__ = ["RematBlock"]
 
@@ -33,7 +34,8 @@ class RematBlock(keras.layers.Layer):
         layers: the layers, at least one. Each is called with one tensor (and `training` and `mask`
             if it takes them).
         remat: whether to recompute; False gives the plain block, to compare with.
-        kwargs: `name`, `dtype` and so on, as of any Keras layer.
+        kwargs: `name`, `dtype` and so on, as of any Keras layer. Inside each layer has the `dtype`
+            that it was made with; the output gets the block's.
 
     Raises:
         TypeError: `layers` is no sequence of Keras layers.
@@ -103,7 +105,7 @@ class RematBlock(keras.layers.Layer):
                 extra["mask"] = mask
             before, x = x, layer(x, **extra)
             mask = layer.compute_mask(before, mask)
-        return x
+        return ops.cast(x, self.compute_dtype) if _is_float(x) else x
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         """What the last layer makes of the mask."""
@@ -143,6 +145,10 @@ class RematBlock(keras.layers.Layer):
 
 # Layers of Keras that assign to their own variables when they are called for training.
 _UPDATING = (keras.layers.BatchNormalization, keras.layers.SpectralNormalization)
+
+
+def _is_float(x: Any) -> bool:
+    return "float" in keras.backend.standardize_dtype(x.dtype)
 
 
 def _shape_after(layer: keras.layers.Layer, shape: Any) -> Any:

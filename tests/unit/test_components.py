@@ -13,6 +13,16 @@ from keras import ops
 from kexian_utils import layers, losses, models, optimizers
 
 pytestmark = pytest.mark.backends
+
+
+class OfLayers(LayerExample):
+    """A layer made of layers: each example has its own."""
+
+    def make(self, **changes):
+        inside = [type(x).from_config(x.get_config()) for x in self.arguments["layers"]]
+        return super().make(layers=inside, **changes)
+
+
 LAYERS = {
     "BatchCenter": [LayerExample(layers.BatchCenter, {"momentum": 0.9}, (3,)),
                     LayerExample(layers.BatchCenter, {"axis": 1}, (3, 2))],
@@ -32,9 +42,9 @@ LAYERS = {
         LayerExample(layers.MitchellDense, {"units": 2, "use_bias": False}, (4, 3)),
     ],
     "RematBlock": [
-        LayerExample(
+        OfLayers(
             layers.RematBlock,
-            {"layers": [keras.layers.Dense(4, "tanh"), keras.layers.Dropout(0.1, seed=0),
+            {"layers": [keras.layers.Dense(4, "tanh"), keras.layers.LayerNormalization(),
                         keras.layers.Dense(2)]},
             (3,),
         ),
