@@ -45,6 +45,7 @@ class RematBlock(keras.layers.Layer):
     Sublinear Memory Cost", arXiv 1604.06174 (one wrapper around several layers).
 
     Examples:
+        >>> import keras
         >>> import numpy as np
         >>> dense = [keras.layers.Dense(8, activation="tanh") for _ in range(4)]
         >>> block = RematBlock([*dense, keras.layers.Dropout(0.1, seed=0)])
