@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = attach(
         "batch_center": ("BatchCenter",),
         "dilated_gated_conv": ("DilatedGatedConv1D",),
         "mitchell_dense": ("MitchellDense",),
+        "ode_cells": ("EulerCell", "RungeKuttaCell"),
         "remat_block": ("RematBlock",),
     },
 )

@@ -50,6 +50,19 @@ LAYERS = {
         ),
     ],
 }  # fmt: skip
+
+
+@keras.saving.register_keras_serializable(package="kexian_utils_tests")
+def driven_decay(state, inputs):
+    return inputs - state
+
+
+CELLS = {
+    name: LayerExample(
+        getattr(layers, name), {"rhs": driven_decay, "step_size": 0.1, "num_states": 2}, (5, 2)
+    )
+    for name in ("EulerCell", "RungeKuttaCell")
+}
 LOSSES = {
     "MultilabelCategoricalCrossentropy": Example(losses.MultilabelCategoricalCrossentropy),
     "SoftAccuracyLoss": Example(losses.SoftAccuracyLoss, {"from_logits": True}),
@@ -77,7 +90,7 @@ SCHEDULES = {
 }
 MODELS = [("AdversarialModel", norm) for norm in ("none", "l2", "linf")]
 MODELS += [("VirtualAdversarialModel", None)]
-TRIED = {*LAYERS, *LOSSES, *OPTIMIZERS, *SCHEDULES, *(name for name, _ in MODELS)}
+TRIED = {*LAYERS, *CELLS, *LOSSES, *OPTIMIZERS, *SCHEDULES, *(name for name, _ in MODELS)}
 
 
 def test_every_component_is_under_the_contract():
@@ -93,6 +106,11 @@ def test_every_component_is_under_the_contract():
 )  # fmt: skip
 def test_layer(example, tmp_path):
     contract.check_layer(example, tmp_path)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_cell(name, tmp_path):
+    contract.check_cell(CELLS[name], tmp_path)
 
 
 @pytest.mark.parametrize("name", LOSSES)
