@@ -10,6 +10,8 @@ __getattr__, __dir__, __all__ = attach(
         "center_distances": ("CenterDistances",),
         "dilated_gated_conv": ("DilatedGatedConv1D",),
         "mitchell_dense": ("MitchellDense",),
+        "ode_cells": ("EulerCell", "RungeKuttaCell"),
+        "remat_block": ("RematBlock",),
         "scaled_parameterization": ("ScaledParameterization",),
         "self_terminating": ("SelfTerminating",),
     },

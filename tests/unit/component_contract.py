@@ -252,6 +252,43 @@ def gradients(loss: Callable[[], Any], layer: Any) -> list[np.ndarray]:
     return [array(s) for s in jax.grad(of)([v.value for v in layer.trainable_variables])]
 
 
+def check_cell(example: LayerExample, folder: Any) -> None:
+    """A recurrent cell keeps the promises of a layer when `keras.layers.RNN` runs it."""
+    x = np.random.default_rng(0).normal(size=(BATCH, *example.sample)).astype("float32")
+
+    def network(**changes: Any) -> Any:
+        return keras.layers.RNN(example.make(**changes), return_sequences=True)
+
+    keras.utils.set_random_seed(0)
+    cell = example.make(name="example")
+    check_config(example.component, cell)
+    assert cell.name == "example", "name must be passed on"
+    layer = network()
+    expected = array(layer(x))
+    symbol = keras.Input(example.sample)
+    model = keras.Model(symbol, layer(symbol))
+    agree(model.predict(x, verbose=0), expected, "compiled it must give the same")
+    agree(layer(x[:1]), expected[:1], "a sample must not depend on the others")
+    agree(check_saved(model, x, folder)(x), expected, "a loaded model must give the same")
+    spoilt = x.copy()
+    spoilt[0, 0, 0] = np.nan
+    after = array(layer(spoilt))
+    assert np.isnan(after[0, -1]).any(), "NaN in a sample must come out as NaN"
+    agree(after[1:], expected[1:], "NaN in a sample must not touch the others")
+    mask = np.ones(x.shape[:2], bool)
+    mask[:, 1] = False
+    shorter = np.delete(x, 1, axis=1)
+    agree(layer(x, mask=mask)[:, -1], layer(shorter)[:, -1], "a masked step must be left out")
+
+    def make(jit_compile: bool) -> keras.Model:
+        inside = [keras.Input(example.sample), network(), keras.layers.Flatten()]
+        model = keras.Sequential([*inside, keras.layers.Dense(1)])
+        model.compile(keras.optimizers.SGD(0.05), "mse", jit_compile=jit_compile)
+        return model
+
+    fitted(make, x, x[:, 0, :1], "in fit")
+
+
 # -- callbacks -----------------------------------------------------------------------------------
 
 

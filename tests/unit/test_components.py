@@ -13,6 +13,16 @@ from keras import ops
 from kexian_utils import callbacks, layers, losses, models, optimizers, regularizers
 
 pytestmark = pytest.mark.backends
+
+
+class OfLayers(LayerExample):
+    """A layer made of layers: each example has its own."""
+
+    def make(self, **changes):
+        inside = [type(x).from_config(x.get_config()) for x in self.arguments["layers"]]
+        return super().make(layers=inside, **changes)
+
+
 LAYERS = {
     "BatchCenter": [LayerExample(layers.BatchCenter, {"momentum": 0.9}, (3,)),
                     LayerExample(layers.BatchCenter, {"axis": 1}, (3, 2))],
@@ -55,7 +65,28 @@ LAYERS = {
             layers.SelfTerminating, {"units": 4, "end": 3, "epsilon": 0.1}, (7, 3), masked=True
         ),
     ],
+    "RematBlock": [
+        OfLayers(
+            layers.RematBlock,
+            {"layers": [keras.layers.Dense(4, "tanh"), keras.layers.LayerNormalization(),
+                        keras.layers.Dense(2)]},
+            (3,),
+        ),
+    ],
 }  # fmt: skip
+
+
+@keras.saving.register_keras_serializable(package="kexian_utils_tests")
+def driven_decay(state, inputs):
+    return inputs - state
+
+
+CELLS = {
+    name: LayerExample(
+        getattr(layers, name), {"rhs": driven_decay, "step_size": 0.1, "num_states": 2}, (5, 2)
+    )
+    for name in ("EulerCell", "RungeKuttaCell")
+}
 LOSSES = {
     "MultilabelCategoricalCrossentropy": Example(losses.MultilabelCategoricalCrossentropy),
     "SoftAccuracyLoss": Example(losses.SoftAccuracyLoss, {"from_logits": True}),
@@ -147,7 +178,7 @@ CALLBACKS = {
 MODELS = [("AdversarialModel", norm) for norm in ("none", "l2", "linf")]
 MODELS += [("VirtualAdversarialModel", None)]
 TRIED = {
-    *(*LAYERS, *LOSSES, *OPTIMIZERS, *SCHEDULES, *REGULARIZERS, *CALLBACKS),
+    *(*LAYERS, *CELLS, *LOSSES, *OPTIMIZERS, *SCHEDULES, *REGULARIZERS, *CALLBACKS),
     *(name for name, _ in MODELS),
 }
 
@@ -165,6 +196,11 @@ def test_every_component_is_under_the_contract():
 )  # fmt: skip
 def test_layer(example, tmp_path):
     contract.check_layer(example, tmp_path)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_cell(name, tmp_path):
+    contract.check_cell(CELLS[name], tmp_path)
 
 
 @pytest.mark.parametrize("name", LOSSES)
