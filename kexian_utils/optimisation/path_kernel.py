@@ -29,6 +29,16 @@ class Trace(NamedTuple):
         path_kernel: the kernel summed along training, times the learning rate, shape ``(q, n)``.
         pulls: the pulls of the training samples in each step, shape ``(steps, n)``.
         theta: the parameters after training, one vector.
+
+    Examples:
+        >>> import keras
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        >>> x, y = np.eye(2, dtype="float32"), np.array([1.0, -1.0])
+        >>> found = path_kernel_trace(
+        ...     model, lambda y, f: y - f, x, y, x, learning_rate=0.1, steps=3
+        ... )
+        >>> found.terms.shape, found.pulls.shape
+        ((2, 2), (3, 2))
     """
 
     initial: np.ndarray
