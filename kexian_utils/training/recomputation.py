@@ -20,6 +20,11 @@ class CheckpointPlan(NamedTuple):
         segments: the number of pieces, each recomputed as a whole.
         size: layers of a piece; the last one may have fewer.
         peak: memory of the activations at the worst moment, in the unit of the arguments.
+
+    Examples:
+        >>> plan = checkpoint_plan(16)
+        >>> plan.segments, plan.size
+        (4, 4)
     """
 
     segments: int
