@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -144,6 +145,8 @@ def peak_rss(function: Callable[[], Any]) -> tuple[Any, int | None]:
 
 def _give_back_at_once() -> None:
     """Fix glibc's limit for blocks of their own, which else grows to the largest block freed."""
+    if sys.platform != "linux":
+        return
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt") and hasattr(library, "malloc_trim"):  # glibc
         library.mallopt(-3, 1 << 20)  # M_MMAP_THRESHOLD
