@@ -280,7 +280,7 @@ ON_JAX_ONLY = Item("jax", pytest.mark.in_turn(GUARDS, phase="jax").mark)
 
 
 def waiting(monkeypatch, turn, *changed, phase="units"):
-    monkeypatch.setattr(choice, "changed_paths", lambda root: list(changed))
+    monkeypatch.setattr(choice, "changed_paths", lambda root, commits: list(changed))
     monkeypatch.setenv("KEXIAN_ROTATION", str(turn))
     items = [Item("cheap"), ON_JAX_ONLY, *COSTLY]
     names = {item.nodeid: item.nodeid for item in items}

@@ -59,6 +59,7 @@ _RANKS = {
     BOOK: -1,
 }
 OTHER = 10
+RECENT = 30  # commits, in which what a costly test of a tool guards may have been touched
 SHIFTS = 3  # of the runs, that take turns with the costly tests of tools
 NOT_ITS_TURN = (
     "in turn: what it guards was not touched lately; it runs every third time and in the weekly run"
@@ -219,7 +220,7 @@ def wait_their_turn(
             guarded[item] = (LOCK, item.path.relative_to(root).as_posix(), *mark.args)
     if not guarded:
         return []
-    changed = choice.changed_paths(root)
+    changed = choice.changed_paths(root, RECENT)
     late = [
         item
         for item, paths in guarded.items()
