@@ -19,7 +19,7 @@ ARTICLES = [pytest.param(article, id=article.id) for article in CHAPTERS]
 AT_FULL_SIZE = [a for a in CHAPTERS if "full" in cells.profiles(read_notebook(ROOT / a.path))]
 IN_TURN = 2  # chapters that take their turn in tests of the checks themselves
 ON_JAX = 6  # chapters whose smoke runs on JAX in turn, and as many that were touched
-SHARE = 400  # CPU seconds that a push has for these tests; some chapters need 30, some 200
+SHARE = 300  # CPU seconds that a push has for these tests; some chapters need 30, some 200
 WEEKLY = os.environ.get("KEXIAN_WEEKLY") == "1"
 POSTPONED = (
     "postponed: touched lately, but what a push may spend on the tests of checks is spent; the "
