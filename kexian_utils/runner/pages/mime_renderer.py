@@ -17,14 +17,20 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from kexian_utils.experiment.claims import CLAIMS_HEAD, ClaimRecord, Finding
-from kexian_utils.mime import CLAIM_MIME, FIGURE_MIME, HEADLINE_MIME, RUN_MIME
+from kexian_utils.mime import (
+    CLAIM_MIME,
+    FIGURE_MIME,
+    HEADLINE_MIME,
+    RUN_MIME,
+    YARDSTICK_MIME,
+)
 from kexian_utils.runner.pages.pictures import light_and_dark
 
 if TYPE_CHECKING:
     from docutils.nodes import Element
     from myst_nb.core.render import MimeData, NbElementRenderer
 
-_SILENT = {RUN_MIME, FIGURE_MIME, HEADLINE_MIME}
+_SILENT = {RUN_MIME, FIGURE_MIME, HEADLINE_MIME, YARDSTICK_MIME}
 _FINISHED = "The run is complete."  # what `exp.finish` says beside its record
 
 
