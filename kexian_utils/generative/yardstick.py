@@ -34,8 +34,12 @@ __all__ = [
     "COLUMNS",
     "DRAWS",
     "TASKS",
+    "TITLES",
+    "WIDTHS",
     "Row",
+    "kernel_width",
     "markdown",
+    "ranking",
     "rivals",
     "row",
     "sample_ring",
@@ -62,7 +66,7 @@ COLUMNS = {
     "ring": {
         "modes": "modes of 8",
         "near": "share near a mode",
-        "exact": "exact $W_1$, 500 points",
+        "exact": "exact $W_1$",
         "sliced": "sliced $W_1$",
     },
     "digits": {
@@ -74,8 +78,14 @@ COLUMNS = {
 """What is measured in each task, and the head of its column."""
 
 TASKS = tuple(COLUMNS)
+TITLES = {"ring": "Eight points on a ring", "digits": "Digits of 8×8 pixels"}
+"""What a reader calls each task."""
+
+WIDTHS = np.geomspace(0.02, 0.5, 15)
+"""Widths that the kernel density may have."""
 
 _DECIMALS = {"modes": 0, "frechet": 1}
+_MAIN = {"ring": "exact", "digits": "frechet"}
 
 
 class Row(NamedTuple):
@@ -247,9 +257,7 @@ def rivals(task: str) -> tuple[Row, ...]:
         made["bare circle"] = [_circle(rng, count) for rng in rngs]
     moments = train.mean(axis=0), np.cov(train.T)
     made["one normal distribution"] = [rng.multivariate_normal(*moments, count) for rng in rngs]
-    widths = {"bandwidth": np.geomspace(0.02, 0.5, 15)}
-    search = GridSearchCV(KernelDensity(), widths, cv=5).fit(train[:1000])
-    density = KernelDensity(bandwidth=search.best_params_["bandwidth"]).fit(train)
+    density = KernelDensity(bandwidth=kernel_width(task)).fit(train)
     made["kernel density"] = [density.sample(count, random_state=seed) for seed in seeds]
     if task == "ring":
         made["fresh real samples"] = [sample_ring(rng, count) for rng in rngs]
@@ -259,38 +267,76 @@ def rivals(task: str) -> tuple[Row, ...]:
     return tuple(row(name, task, samples) for name, samples in made.items())
 
 
-def markdown(task: str, rows: Sequence[Row], origin: Sequence[str] = ()) -> str:
-    """The table of a task: one number a seed, or the mean of it and the range.
+def kernel_width(task: str) -> float:
+    """The width of the kernel density that five-fold cross-validation likes best.
+
+    Raises:
+        ValueError: unknown task.
+
+    Examples:
+        >>> round(kernel_width("ring"), 3)
+        0.04
+    """
+    search = GridSearchCV(KernelDensity(), {"bandwidth": WIDTHS}, cv=5)
+    return float(search.fit(_task(task).train[:1000]).best_params_["bandwidth"])
+
+
+def markdown(task: str, rows: Sequence[Row]) -> str:
+    """The table of a task in a chapter: one number a seed.
 
     Args:
         task: "ring" or "digits".
         rows: models first, rivals after them.
-        origin: a further first column, such as the chapters that the rows are from.
 
     Raises:
-        ValueError: unknown task, a row of another task, or `origin` of another length.
+        ValueError: unknown task, or a row of another task.
 
     Examples:
         >>> print(markdown("ring", [Row("a", dict.fromkeys(COLUMNS["ring"], [1.0, 2.0]), 19)]))
-        | | passes | modes of 8 | share near a mode | exact $W_1$, 500 points | sliced $W_1$ |
+        | | passes | modes of 8 | share near a mode | exact $W_1$ | sliced $W_1$ |
         |---|---|---|---|---|---|
         | a | 19 | 1, 2 | 1.00, 2.00 | 1.00, 2.00 | 1.00, 2.00 |
     """
-    columns = COLUMNS[_checks.choice("task", task, TASKS)]
-    if origin and len(origin) != len(rows):
-        raise ValueError(f"origin must name one chapter per row, got {len(origin)} for {len(rows)}")
-    heads = ["", *(["from"] if origin else []), "passes", *columns.values()]
-    lines = [f"| {' | '.join(heads)} |".replace("|  |", "| |"), "|" + "---|" * len(heads)]
-    for k, one in enumerate(rows):
-        if set(one.scores) != set(columns):
-            raise ValueError(f"row {one.name!r} has {sorted(one.scores)}, not those of {task!r}")
-        cells = [
-            one.name,
-            *([origin[k]] if origin else []),
-            f"{one.passes:,}" if one.passes else "–",
-        ]
-        cells += [_numbers(key, one.scores[key]) for key in columns]
-        lines.append(f"| {' | '.join(cells)} |")
+    columns = _columns(task, rows)
+    lines = [_line(["", "passes", *columns.values()]), "|" + "---|" * (len(columns) + 2)]
+    for one in rows:
+        cells = [", ".join(_number(key, v) for v in one.scores[key]) for key in columns]
+        lines.append(_line([one.name, _passes(one), *cells]))
+    return "\n".join(lines)
+
+
+def ranking(task: str, rows: Sequence[Row], origins: Sequence[str]) -> str:
+    """The table of a task on the page of the part: all rows, best first, middle and range.
+
+    The ring goes by the exact Wasserstein distance, the digits by the Fréchet distance.
+
+    Args:
+        task: "ring" or "digits".
+        rows: models and rivals, in any order.
+        origins: the chapter of each row, "" for a rival, which is set in italics.
+
+    Raises:
+        ValueError: unknown task, a row of another task, or another number of origins than rows.
+
+    Examples:
+        >>> ring = COLUMNS["ring"]
+        >>> far = Row("far", dict.fromkeys(ring, [2.0, 4.0]), 19)
+        >>> near = Row("near", dict.fromkeys(ring, [1.0]))
+        >>> print(ranking("ring", [far, near], ["6163", ""]))
+        | | from | passes | modes of 8 | share near a mode | exact $W_1$ | sliced $W_1$ |
+        |---|---|---|---|---|---|---|
+        | *near* | | – | 1 | 1.00 | 1.00 | 1.00 |
+        | far | 6163 | 19 | 3 (2–4) | 3.00 (2.00–4.00) | 3.00 (2.00–4.00) | 3.00 (2.00–4.00) |
+    """
+    columns = _columns(task, rows)
+    if len(origins) != len(rows):
+        raise ValueError(f"origins must name one chapter per row, got {len(origins)}")
+    lines = [_line(["", "from", "passes", *columns.values()]), "|" + "---|" * (len(columns) + 3)]
+    pairs = zip(rows, origins, strict=True)
+    for one, origin in sorted(pairs, key=lambda pair: np.median(pair[0].scores[_MAIN[task]])):
+        cells = [_middle(key, one.scores[key]) for key in columns]
+        name = one.name if origin else f"*{one.name}*"
+        lines.append(_line([name, origin, _passes(one), *cells]))
     return "\n".join(lines)
 
 
@@ -315,7 +361,8 @@ def show(task: str, rows: Sequence[Row]) -> None:
     if not rows:
         raise ValueError("rows must hold a model, got none")
     table = markdown(task, [*rows, *rivals(task)])
-    record = {"task": task, "rows": [dict(one._asdict()) for one in rows]}
+    models, others = ([one._asdict() for one in part] for part in (rows, rivals(task)))
+    record = {"task": task, "rows": models, "rivals": others}
     display({mime.YARDSTICK_MIME: record, "text/markdown": table, "text/plain": table}, raw=True)
 
 
@@ -361,5 +408,26 @@ def _circle(rng: np.random.Generator, count: int) -> np.ndarray:
     return circle + 0.1 * rng.normal(size=(count, 2))
 
 
-def _numbers(key: str, values: Sequence[float]) -> str:
-    return ", ".join(f"{v:.{_DECIMALS.get(key, 2)}f}" for v in values)
+def _columns(task: str, rows: Sequence[Row]) -> dict[str, str]:
+    columns = COLUMNS[_checks.choice("task", task, TASKS)]
+    for one in rows:
+        if set(one.scores) != set(columns):
+            raise ValueError(f"rows must be of the task {task!r}, got {one.name!r} of another")
+    return columns
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |".replace("|  |", "| |")
+
+
+def _passes(one: Row) -> str:
+    return f"{one.passes:,}" if one.passes else "–"
+
+
+def _number(key: str, value: float) -> str:
+    return f"{value:.{_DECIMALS.get(key, 2)}f}"
+
+
+def _middle(key: str, values: Sequence[float]) -> str:
+    middle, low, high = (_number(key, f(values)) for f in (np.median, min, max))
+    return middle if low == high else f"{middle} ({low}–{high})"

@@ -18,7 +18,7 @@ CHAPTERS = [a for a in catalogue.load(ROOT).articles if (ROOT / a.path).is_file(
 ARTICLES = [pytest.param(article, id=article.id) for article in CHAPTERS]
 AT_FULL_SIZE = [a for a in CHAPTERS if "full" in cells.profiles(read_notebook(ROOT / a.path))]
 IN_TURN = 2  # chapters that take their turn in tests of the checks themselves
-ON_JAX = 6  # chapters whose smoke runs on JAX in turn, and as many that were touched
+SMOKED = {"tensorflow": (12, 12), "jax": (6, 6)}  # touched last, in turn: chapters run in `smoke`
 SHARE = 300  # CPU seconds that a push has for these tests; some chapters need 30, some 200
 WEEKLY = os.environ.get("KEXIAN_WEEKLY") == "1"
 POSTPONED = (
@@ -66,6 +66,6 @@ def some(chapters: list, root: Path = ROOT) -> list:
     ]
 
 
-def on_jax(chapters: list, root: Path = ROOT) -> list:
-    """The chapters whose smoke runs on JAX, too; with 36 a push has no time for all of them."""
-    return chapters if WEEKLY else touched_or_in_turn(chapters, root, ON_JAX)
+def smoked(chapters: list, backend: str, root: Path = ROOT) -> list:
+    """The chapters that run in `smoke` on a backend; with 36 a push has no time for all of them."""
+    return chapters if WEEKLY else touched_or_in_turn(chapters, root, *SMOKED[backend])

@@ -9,7 +9,7 @@ from pathlib import Path
 import project_notebooks
 import pytest
 import yaml
-from project_notebooks import CHAPTERS, ROOT, cost_of_checks, on_jax, some
+from project_notebooks import CHAPTERS, ROOT, cost_of_checks, smoked, some
 
 from kexian_utils import catalogue
 from kexian_utils.runner.checks import choice, pytest_groups
@@ -172,18 +172,21 @@ def test_every_chapter_has_its_turn_and_meets_every_seed(number, count, first):
     assert met == {(chapter, seed) for chapter in chapters for seed in range(3)}
 
 
-def test_jax_has_those_touched_last_and_every_chapter_in_turn(everything_touched, monkeypatch):
-    monkeypatch.setattr(project_notebooks, "ON_JAX", 2)
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_smoke_has_those_touched_last_and_every_chapter_in_turn(
+    everything_touched, monkeypatch, backend
+):
+    monkeypatch.setattr(project_notebooks, "SMOKED", {backend: (2, 3)})
     seen = set()
     for step in range(len(CHAPTERS)):
         monkeypatch.setenv("KEXIAN_ROTATION", str(step))
-        chosen = [article.id for article in on_jax(CHAPTERS)]
+        chosen = [article.id for article in smoked(CHAPTERS, backend)]
         assert {CHAPTERS[-1].id, CHAPTERS[-2].id} <= set(chosen)
-        assert len(chosen) in (2, 3, 4)
+        assert len(chosen) in (3, 4, 5)
         seen |= set(chosen)
     assert seen == {article.id for article in CHAPTERS}
     monkeypatch.setattr(project_notebooks, "WEEKLY", True)
-    assert on_jax(CHAPTERS) == CHAPTERS
+    assert smoked(CHAPTERS, backend) == CHAPTERS
 
 
 def test_rotation_reaches_every_chapter_equally_often():

@@ -14,7 +14,7 @@ from project_notebooks import (
     ROOT,
     SMOKE_SEED,
     WEEKLY,
-    on_jax,
+    smoked,
     some,
 )
 
@@ -29,18 +29,37 @@ from kexian_utils.runner.execution.execute import kernel_name, run_notebook
 from kexian_utils.runner.execution.files import COMMITTED, Setting, read_notebook
 from kexian_utils.runner.execution.provisioner import KERNEL, forks
 
-BACKENDS = ("tensorflow", pytest.param("jax", marks=pytest.mark.jax))
+
+def uses_keras(article):
+    """Whether the chapter imports a framework; without one its records say backend "none"."""
+    return cells.uses_keras(read_notebook(ROOT / article.path))
+
+
+def backends_at_another_seed(article, turn):
+    """At a push one backend, at the chapter's next turn the other; the seeds change in threes."""
+    if WEEKLY:
+        return ["tensorflow", "jax"]
+    return ["jax" if turn % 2 and uses_keras(article) else "tensorflow"]
+
+
 SMOKES = [
     pytest.param(article, backend, id=f"{article.id}-{backend}", marks=marks)
-    for backend, chapters, marks in (
-        ("tensorflow", CHAPTERS, ()),
-        ("jax", on_jax(CHAPTERS), pytest.mark.jax),
-    )
-    for article in chapters
+    for backend, marks in (("tensorflow", ()), ("jax", pytest.mark.jax))
+    for article in smoked(CHAPTERS, backend)
 ]
 TURNS = [(article, rotation()) for article in CHAPTERS] if WEEKLY else turns(CHAPTERS)
 ROTATING = [article for article, _ in TURNS]
 OTHER_SEED = {article.id: 1 + turn % 3 for article, turn in TURNS}
+OTHER_SEEDS = [
+    pytest.param(
+        article,
+        backend,
+        id=f"{article.id}-{backend}",
+        marks=pytest.mark.jax if backend == "jax" else (),
+    )
+    for article, turn in TURNS
+    for backend in backends_at_another_seed(article, turn)
+]
 SOME = some(CHAPTERS)
 
 weekly = pytest.mark.skipif(not WEEKLY, reason="runs only with KEXIAN_WEEKLY=1")
@@ -69,11 +88,6 @@ def run(tmp_path_factory):
     return run_once
 
 
-def uses_keras(article):
-    """Whether the chapter imports a framework; without one its records say backend "none"."""
-    return cells.uses_keras(read_notebook(ROOT / article.path))
-
-
 def only_once_without_keras(article, backend):
     if backend != "tensorflow" and not uses_keras(article):
         pytest.skip("without Keras there is one backend, which the other test ran")
@@ -91,8 +105,7 @@ def test_smoke_at_another_seed(run, article, backend):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("article", [pytest.param(a, id=a.id) for a in ROTATING])
+@pytest.mark.parametrize(("article", "backend"), OTHER_SEEDS)
 def test_default_at_another_seed(run, article, backend):
     only_once_without_keras(article, backend)
     setting = Setting(COMMITTED.profile, OTHER_SEED[article.id], backend)

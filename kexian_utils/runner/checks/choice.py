@@ -82,9 +82,15 @@ def touched(chapters: list[Article], root: Path, commits: int = LATELY) -> list[
     return sorted((a for a in chapters if when[a.id] < last), key=lambda a: when[a.id])
 
 
-def touched_or_in_turn(chapters: list[Article], root: Path, count: int) -> list[Article]:
-    """``count`` chapters that were touched last and ``count`` in turn, in the order of the book."""
-    chosen = [*touched(chapters, root)[:count], *rotating(chapters, count)]
+def touched_or_in_turn(
+    chapters: list[Article], root: Path, count: int, in_turn: int | None = None
+) -> list[Article]:
+    """``count`` chapters that were touched last and ``in_turn`` more, in the order of the book.
+
+    The others take their turn; ``in_turn`` is ``count`` where nothing else is said.
+    """
+    turn = rotating(chapters, count if in_turn is None else in_turn)
+    chosen = [*touched(chapters, root)[:count], *turn]
     return [article for article in chapters if article in chosen]
 
 

@@ -22,7 +22,7 @@ from PIL import Image
 from kexian_utils.catalogue import Article, Catalogue
 from kexian_utils.experiment.claims import KINDS, VERDICTS, ClaimRecord, recorded_claims
 from kexian_utils.experiment.records import outputs, read_study
-from kexian_utils.mime import FIGURE_MIME, HEADLINE_MIME, RUN_MIME
+from kexian_utils.mime import FIGURE_MIME, HEADLINE_MIME, RUN_MIME, YARDSTICK_MIME
 from kexian_utils.runner.pages.mime_renderer import claim_anchor, verdict_class
 from kexian_utils.runner.pages.pictures import light_and_dark
 from kexian_utils.runner.pages.references import bibliography_markdown
@@ -212,6 +212,26 @@ def contents(book: Book, _: str) -> str:
         ready = [c for article in articles if (c := book.chapter(article)) is not None]
         rows.append((part, ready, len(articles)))
     return page_html("contents.html", rows=rows)
+
+
+def yardstick(book: Book, _: str) -> str:
+    """The generative models of all chapters and their rivals, best first, a table for each task."""
+    from kexian_utils.generative import yardstick as ruler
+
+    found: dict[str, dict[tuple[str, str], ruler.Row]] = {task: {} for task in ruler.TASKS}
+    for chapter in book.chapters:
+        article = chapter.article
+        link = f"[{article.title}](../{chapter.page}.ipynb)"
+        for record in chapter.records(YARDSTICK_MIME):
+            for part, origin in (("rows", link), ("rivals", "")):
+                for row in record[part]:
+                    found[record["task"]][row["name"], origin] = ruler.Row(**row)
+    return "\n\n".join(
+        f"**{ruler.TITLES[task]}**\n\n"
+        + ruler.ranking(task, [*rows.values()], [origin for _, origin in rows])
+        for task, rows in found.items()
+        if rows
+    )
 
 
 # -- front page -----------------------------------------------------------------------------------
@@ -508,4 +528,5 @@ GENERATORS: dict[str, Callable[[Book, str], str]] = {
     "start": start,
     "state": state,
     "status": status,
+    "yardstick": yardstick,
 }
