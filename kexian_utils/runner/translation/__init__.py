@@ -1,0 +1,1 @@
+"""The Chinese edition: the same notebooks, their words exchanged message by message."""
