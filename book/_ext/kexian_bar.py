@@ -10,6 +10,7 @@ from typing import Any
 from docutils import nodes
 
 WORDS_PER_MINUTE = 230
+CHARACTERS_PER_MINUTE = 400  # of Chinese
 _UNREAD = (nodes.literal_block, nodes.raw, nodes.comment, nodes.math_block)
 # Before the first paint, so that code does not flash; a page from a file may be refused its memory.
 CODE_AS_CHOSEN = (
@@ -26,7 +27,10 @@ def reading_minutes(document: nodes.document) -> int:
             words += 1
         elif not isinstance(node, _UNREAD):
             texts = (child for child in node.children if isinstance(child, nodes.Text))
-            words += sum(len(re.findall(r"\w+", str(text))) for text in texts)
+            for text in map(str, texts):
+                han = len(re.findall(r"[\u3400-\u9fff]", text))
+                words += len(re.findall(r"[^\W\u3400-\u9fff]+", text))
+                words += round(han * WORDS_PER_MINUTE / CHARACTERS_PER_MINUTE)
     return max(1, round(words / WORDS_PER_MINUTE))
 
 

@@ -127,7 +127,9 @@ def _finish(app: Any, exception: Exception | None) -> None:
         page = path.read_text(encoding="utf-8")
         name = path.relative_to(app.outdir).with_suffix("").as_posix()
         page = with_room_for_pictures(mend(page, name), path.parent)
-        path.write_text(mark_chinese(page), encoding="utf-8")
+        if not (app.config.language or "en").startswith("zh"):
+            page = mark_chinese(page)
+        path.write_text(page, encoding="utf-8")
     write_copies(Path(app.outdir) / "_sources")
     if app.config.html_baseurl:
         write_addresses(Path(app.outdir), app.config.html_baseurl, app.config.kexian_chapters)

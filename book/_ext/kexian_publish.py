@@ -16,6 +16,7 @@ from docutils import nodes
 
 LENGTH = 200
 NAME = "Kexian"
+ARTICLES = "https://kexue.fm/archives/"
 FRONT_TITLE = "Kexian, an executable companion to Scientific Spaces (科学空间)"
 LOST = """<h1>This page does not exist</h1>
 <p>Perhaps a chapter has moved. All of them are listed in <a href="index.html#parts">the parts of
@@ -28,8 +29,9 @@ def description(document: nodes.document) -> str:
         if isinstance(paragraph.parent, nodes.list_item):
             continue
         text = " ".join(paragraph.astext().split())
-        if text.startswith("Executable companion to"):  # the byline, the same in all chapters
-            continue
+        links = paragraph.findall(nodes.reference)
+        if any(str(link.get("refuri", "")).startswith(ARTICLES) for link in links):
+            continue  # the byline, the same in all chapters
         sentences = _plain_sentences(paragraph, text)
         if len(sentences) >= 40:
             return sentences
@@ -37,13 +39,13 @@ def description(document: nodes.document) -> str:
 
 
 def _plain_sentences(paragraph: nodes.paragraph, text: str) -> str:
-    text = text.removeprefix("In short. ")
+    text = re.sub(r"^(?:In short\. |概要[。：])", "", text)
     formulas = [node.astext() for node in paragraph.findall(nodes.math)]
     end = min((text.find(formula) for formula in formulas if formula in text), default=len(text))
     if end == len(text) <= LENGTH:
         return text
     readable = text[: min(end, LENGTH)]
-    stop = max(readable.rfind(mark) for mark in (". ", "? ", ": "))
+    stop = max(readable.rfind(mark) for mark in (". ", "? ", ": ", "。", "？", "："))
     if stop >= 40:
         return readable[: stop + 1].rstrip(":").rstrip(".") + "."
     return f"{readable.rsplit(' ', 1)[0]} …" if end >= LENGTH else ""

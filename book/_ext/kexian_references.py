@@ -23,9 +23,11 @@ _REFERENCE = re.compile(
     rf"(?P<equation>\({_LABEL}\))(?! of (?:the|their) (?:\w+ ){{0,4}}paper)"
     rf"|(?P<kind>[Ss]ection|[Ff]igure|[Ee]xercise)(?P<numbers>s\s\d{{1,2}}{_MORE}|\s\d{{1,2}})"
     r"(?![\d%]|\.\d)"
+    r"|(?P<chinese>图|习题)\s?\d{1,2}(?![\d%]|\.\d)|(?P<section>第\s?\d{1,2}\s?节)"
     r"|(?<![\w./-])(?:(?P<article>\d{4,5})(?:\s(?P<there>C\d{1,2}[a-z]?))?"
     r"|(?P<claim>C\d{1,2}[a-z]?))(?![\w-]|[.,/]\d)"
 )
+_CHINESE = {"图": "figure", "习题": "exercise"}
 _SILENT = (
     nodes.reference,
     nodes.literal,
@@ -91,7 +93,8 @@ def _labelled(document: nodes.document) -> Iterator[tuple[str, str, nodes.paragr
         if not isinstance(strong, nodes.strong):
             continue
         text = strong.astext()
-        figure, exercise = re.match(r"Figure (\d+)\.", text), re.fullmatch(r"(\d+)\.", text)
+        figure = re.match(r"(?:Figure|图) (\d+)\.", text)
+        exercise = re.fullmatch(r"(\d+)\.", text)
         if figure:
             yield "figure", figure[1], paragraph
         elif exercise and _in_exercises(paragraph):
@@ -106,7 +109,7 @@ def _first(paragraph: nodes.Element) -> nodes.Node | None:
 def _in_exercises(node: nodes.Node) -> bool:
     while node is not None:
         if isinstance(node, nodes.section):
-            return "Exercises" in node[0].astext()
+            return any(word in node[0].astext() for word in ("Exercises", "习题"))
         node = node.parent
     return False
 
@@ -155,6 +158,10 @@ def _links(match: re.Match[str], targets: Targets) -> Iterator[tuple[int, int, s
             end = place + len(number[0])
             yield start, end, targets.find(match["kind"].lower(), number[0]), ""
             start = end + len(_between(match.string[end:]))
+    elif match["chinese"] or match["section"]:
+        number = re.search(r"\d+", match[0])[0]  # type: ignore[index]
+        kind = _CHINESE.get(match["chinese"], "section")
+        yield (*match.span(), targets.find(kind, number), "")
     elif match["claim"]:
         yield (*match.span("claim"), targets.find("claim", match["claim"]), "")
     elif match["article"] in targets.pages:

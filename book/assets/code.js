@@ -1,12 +1,13 @@
 // The switch that hides the code of a page. What was chosen is remembered; a line in the head of the
 // page applies it before anything is painted.
 (() => {
+  const say = window.kexianSay;
   const button = document.querySelector('.kexian-code-switch');
   if (!button) return;
   const root = document.documentElement;
 
   function name() {
-    button.textContent = root.dataset.code === 'hidden' ? 'Show code' : 'Hide code';
+    button.textContent = root.dataset.code === 'hidden' ? say('Show code') : say('Hide code');
   }
 
   button.addEventListener('click', () => {

@@ -1,5 +1,6 @@
 // Filters, sorts, counts and exports the table of claims. Without this script the whole table is shown.
 (() => {
+  const say = window.kexianSay;
   const form = document.querySelector('.kexian-filter');
   const table = document.querySelector('.kexian-ledger');
   if (!form || !table) return;
@@ -52,8 +53,9 @@
       const verdict = row.dataset.verdict.split('|').pop();
       verdicts.set(verdict, (verdicts.get(verdict) || 0) + 1);
     }
-    const parts = [...verdicts].sort((a, b) => b[1] - a[1]).map(([verdict, number]) => `${number} ${verdict}`);
-    count.textContent = `${visible.length} of ${rows.length} claims shown${parts.length ? `: ${parts.join(', ')}` : ''}`;
+    const parts = [...verdicts].sort((a, b) => b[1] - a[1]).map(([verdict, number]) => `${number} ${say(verdict)}`);
+    const all = say('{1} of {2} claims shown', visible.length, rows.length);
+    count.textContent = parts.length ? `${all}${say(': ')}${parts.join(say(', '))}` : all;
   }
 
   function apply() { filter(); sort(); tell(); }

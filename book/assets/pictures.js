@@ -1,11 +1,12 @@
 // A figure is seen larger, over the page, when it is pressed; a press, Escape or "back" returns.
 (() => {
+  const say = window.kexianSay;
   const dialog = document.createElement('dialog');
   dialog.className = 'kexian-large';
-  dialog.setAttribute('aria-label', 'The figure, larger');
+  dialog.setAttribute('aria-label', say('The figure, larger'));
   const close = document.createElement('button');
   close.type = 'button';
-  close.textContent = 'Close';
+  close.textContent = say('Close');
   dialog.append(close);
   dialog.addEventListener('click', () => dialog.close());
   dialog.addEventListener('close', () => {

@@ -1,6 +1,7 @@
 // What a reference leads to, shown beside it: on hover, on keyboard focus, on tap (where the first
 // tap shows it, with a link that goes there). Without this script references are plain links.
 (() => {
+  const say = window.kexianSay;
   const article = document.querySelector('.bd-article');
   if (!article) return;
   const own = 'a.kexian-ref[href^="#"]';
@@ -56,7 +57,7 @@
       const there = document.createElement('a');
       there.href = link.href;
       there.className = 'kexian-go';
-      there.textContent = link.matches(own) ? 'Go there' : 'Open the work';
+      there.textContent = link.matches(own) ? say('Go there') : say('Open the work');
       there.addEventListener('click', () => hide());
       box.append(there);
     }

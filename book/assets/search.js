@@ -1,6 +1,7 @@
 // The book's search. It looks through the text of all sections (search-index.js), so it needs no
 // server and no network; the index is loaded when a reader begins to search.
 (() => {
+  const say = window.kexianSay;
   const root = document.documentElement.dataset.content_root || './';
   const WEIGHTS = { title: 12, heading: 5, text: 1, names: 0.8 };
   const COMMON = new Set(('a an and are as at be by do does for from how in is it of on or that the this to was ' +
@@ -117,15 +118,15 @@
   function help(terms) {
     const missing = terms.filter((one) => !find([one]).length);
     if (!missing.length)
-      return [['Each of these words stands in the book, but no page holds all of them. Look for one alone: '],
+      return [[say('Each of these words stands in the book, but no page holds all of them. Look for one alone: ')],
         ...terms.map((one) => ['', one.word])];
     return missing.flatMap((one) => {
       const other = /^[a-z]{4,}$/.test(one.word) && suggestion(one.word);
       const others = terms.map((each) => (each === one ? other : each.word)).filter(Boolean).join(' ');
-      const said = `“${one.word}” stands nowhere in the book.`;
-      if (other) return [[`${said} Is it `, others], ['?']];
-      if (others) return [[`${said} Without it: `, others]];
-      return [[`${said} A shorter or more common word may be there: chapters call things by their English and their Chinese names.`]];
+      const said = say('“{1}” stands nowhere in the book.', one.word);
+      if (other) return [[`${said} ${say('Is it ')}`, others], [say('?')]];
+      if (others) return [[`${said} ${say('Without it: ')}`, others]];
+      return [[`${said} ${say('A shorter or more common word may be there: chapters call things by their English and their Chinese names.')}`]];
     });
   }
 
@@ -168,9 +169,9 @@
   function hit(page, place, terms, query) {
     const held = place.names.split(' ').filter((name) => terms.some((one) => places(one, name).length));
     const code = held.length && !terms.every((one) => places(one, place.text).length)
-      ? [element('code', {}, ...marked(held.slice(0, 4).join('  '), terms)), ' in code. '] : [];
+      ? [element('code', {}, ...marked(held.slice(0, 4).join('  '), terms)), say(' in code. ')] : [];
     return element('li', {},
-      element('a', { href: address(page, place, query) }, ...marked(place.id ? place.name : 'Beginning', terms)),
+      element('a', { href: address(page, place, query) }, ...marked(place.id ? place.name : say('Beginning'), terms)),
       element('p', {}, ...code, ...excerpt(place, terms)));
   }
 
@@ -184,12 +185,12 @@
     if (hits.length) item.append(list(hits.slice(0, most)));
     if (hits.length > most && most > 1) {
       item.append(element('details', {},
-        element('summary', {}, `${hits.length - most} more on this page`), list(hits.slice(most))));
+        element('summary', {}, say('{1} more on this page', hits.length - most)), list(hits.slice(most))));
     }
     return item;
   }
 
-  const number = (count, word) => `${count} ${word}${count === 1 ? '' : 's'}`;
+  const number = (count, word) => say(`{1} ${word}${count === 1 ? '' : 's'}`, count);
 
   // Looks for the words of a field while they are typed, and shows what is found.
   function attach(input, status, results, { pages = 30, sections = 3, told = () => {} } = {}) {
@@ -214,14 +215,14 @@
         if (parts.length > terms.length && (found = find(parts)).length) terms = parts;
       }
       if (!found.length) {
-        status.append(...(terms.length ? help(terms) : [['Type a word.']])
+        status.append(...(terms.length ? help(terms) : [[say('Type a word.')]])
           .flatMap(([text, other]) => (other ? [text, button(other), ' '] : [text, ' '])));
         return;
       }
       const count = found.reduce((sum, one) => sum + one.hits.length, 0);
-      status.append(`${count ? `${number(count, 'place')} on ` : ''}${number(found.length, 'page')}`);
+      status.append(`${count ? say('{1} on ', number(count, 'place')) : ''}${number(found.length, 'page')}`);
       results.append(...found.slice(0, pages).map((one) => result(one, terms, terms.map((t) => t.word).join(' '), sections)));
-      if (found.length > pages) status.append(`; the first ${pages} are shown`);
+      if (found.length > pages) status.append(say('; the first {1} are shown', pages));
     }
     let waiting = 0;
     input.addEventListener('input', () => { clearTimeout(waiting); waiting = setTimeout(show, 120); });
@@ -244,11 +245,11 @@
     const kinds = { library: ['library', 0.8], parts: ['part', 0.6] };
     for (const list of ['errata', 'status', 'bibliography', 'gallery', 'ledger']) kinds[`${list}.html`] = ['list', 0.3];
     index.pages = pages.map(([file, name, article, chinese]) => {
-      const [kind, worth] = article ? [`chapter ${article}`, 1] : kinds[file.split('/')[0]] || ['page', 0.5];
-      return { file, name, kind, worth, title: plain(`${name} ${chinese} ${article}`), places: [] };
+      const [kind, worth] = article ? [say('chapter {1}', article), 1] : kinds[file.split('/')[0]] || ['page', 0.5];
+      return { file, name, kind: say(kind), worth, title: plain(`${name} ${chinese} ${article}`), places: [] };
     });
     for (const [page, id, name, said, names] of all)
-      index.pages[page].places.push({ id, name: /^C\d+$/.test(name) ? `Claim ${name}` : name, said,
+      index.pages[page].places.push({ id, name: /^C\d+$/.test(name) ? say('Claim {1}', name) : name, said,
         heading: id ? plain(name) : '', text: plain(said), names: plain(names) });
     index.all = index.pages.flatMap((page) => [page.title, ...page.places.map((place) => place.text)]).join('\n');
     return index;
@@ -270,9 +271,9 @@
     }
     const marks = [...article.querySelectorAll('mark')];
     for (const mark of marks) mark.className = 'kexian-mark';
-    const remove = element('button', { type: 'button', textContent: 'Remove' });
+    const remove = element('button', { type: 'button', textContent: say('Remove') });
     const bar = element('p', { className: 'kexian-marks' },
-      element('span', {}, `${marks.length ? number(marks.length, 'mark') : 'No mark'} for “${query}” `), remove);
+      element('span', {}, say('{1} for “{2}” ', marks.length ? number(marks.length, 'mark') : say('No mark'), query)), remove);
     remove.addEventListener('click', () => {
       for (const mark of marks) mark.replaceWith(...mark.childNodes);
       bar.remove();

@@ -15,7 +15,7 @@ import click
 
 from kexian_utils import __version__
 from kexian_utils import catalogue as catalogues
-from kexian_utils.commands import answer, models, probing, runs, train_reader
+from kexian_utils.commands import answer, models, probing, runs, train_reader, translate
 from kexian_utils.commands.common import Root, WholeRange, complete_names, names_argument, select
 from kexian_utils.commands.streams import INTERRUPTED, PIPE_CLOSED, forget_standard_output
 from kexian_utils.errors import ENVIRONMENT, FOUND, USAGE, KexianError
@@ -327,7 +327,7 @@ def lab(root: Root, port: int, browser: bool) -> None:
     sys.exit(subprocess.call(command + ([] if browser else ["--no-browser"])))
 
 
-for _module in (runs, models, probing, answer, train_reader):
+for _module in (runs, models, probing, answer, train_reader, translate):
     for _command in _module.COMMANDS:
         main.add_command(_command)
 

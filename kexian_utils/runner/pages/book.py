@@ -14,7 +14,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from kexian_utils.runner.execution import cells
 from kexian_utils.runner.execution.cache import finished_run
 from kexian_utils.runner.execution.files import Run, build_folder, read_notebook, with_outputs_of
 from kexian_utils.runner.pages import chapters as chapter_pages
-from kexian_utils.runner.pages import library, losses
+from kexian_utils.runner.pages import chinese, library, losses
 from kexian_utils.runner.pages import render as pages
 from kexian_utils.runner.pages.fonts import pages_in, write_han_font, write_icon_font
 from kexian_utils.runner.skeleton import public_address, site_address
@@ -63,15 +64,27 @@ def build(source: str = "stored", root: Path | None = None, output: Path | None 
         work = _leftovers.new_folder("book-", folder)
         try:
             stage(root, work / "source", source)
-            try:
-                html = run_jupyter_book(work / "source", work / "out")
-            finally:
-                log = work / "out" / "build.log"
-                if log.is_file():
-                    log.replace(folder / "book-build.log")
-            write_han_font(html)
-            write_icon_font(html)
-            leave_out_what_no_page_asks_for(html)
+            editions = [("source", "out", "book-build.log")]
+            if chinese.is_there(root):
+                stage(root, work / "source-zh", source, chinese.Translation(root))
+                editions.append(("source-zh", "out-zh", "book-build-zh.log"))
+
+            def make(staged: str, made: str, kept: str) -> Path:
+                try:
+                    html = run_jupyter_book(work / staged, work / made)
+                finally:
+                    log = work / made / "build.log"
+                    if log.is_file():
+                        log.replace(folder / kept)
+                write_han_font(html)
+                write_icon_font(html)
+                leave_out_what_no_page_asks_for(html)
+                return html
+
+            with ThreadPoolExecutor() as pool:  # each waits for a process of its own
+                html, *others = pool.map(make, *zip(*editions, strict=True))
+            for other in others:
+                chinese.finish(root, html, other)
             problems = check_internal_links(html)
             if problems:
                 raise KexianError(
@@ -93,17 +106,35 @@ def build(source: str = "stored", root: Path | None = None, output: Path | None 
 # -- staging --------------------------------------------------------------------------------------
 
 
-def stage(root: Path, target: Path, source: str = "stored") -> pages.Book:
-    """Copy pages, settings and finished notebooks to `target` and write the generated parts."""
+def stage(
+    root: Path,
+    target: Path,
+    source: str = "stored",
+    translation: chinese.Translation | None = None,
+) -> pages.Book:
+    """Copy pages, settings and finished notebooks to `target` and write the generated parts.
+
+    Args:
+        root: the checkout.
+        target: the folder to write.
+        source: "stored" or "runs".
+        translation: of the Chinese edition; None for the English one.
+    """
     catalogue = catalogues.load(root)
     chapters = tuple(_chapters(root, catalogue, source))
-    shutil.copytree(root / "book", target, ignore=shutil.ignore_patterns("__pycache__"))
+    ignored = shutil.ignore_patterns("__pycache__", "locale")
+    shutil.copytree(root / "book", target, ignore=ignored)
     has_library = (root / "kexian_utils").is_dir()  # not in a copy of the pages alone
+    if translation is not None:
+        catalogue = translation.catalogue(catalogue)
+        chapters = tuple(translation.chapter(chapter, catalogue) for chapter in chapters)
+        has_library = False  # its pages are English
     pictures, references = target / "assets" / "gallery", target / "references.bib"
-    book = pages.Book(catalogue, chapters, pictures, has_library, references)
+    say = translation.say if translation else None
+    book = pages.Book(catalogue, chapters, pictures, has_library, references, say)
     for path in target.rglob("*.md"):
         text = path.read_text(encoding="utf-8")
-        filled = pages.fill(text, book)
+        filled = pages.fill(translation.page(text) if translation else text, book)
         if filled != text:
             path.write_text(filled, encoding="utf-8")
     bibliography = target / "references.bib"
@@ -114,6 +145,7 @@ def stage(root: Path, target: Path, source: str = "stored") -> pages.Book:
     used = _write_library(root, target, book)
     modules = {article: {entry.module for entry in found} for article, found in used.items()}
     related = chapter_pages.related(book, modules, bibliography)
+    fold = translation.title if translation else None
     for chapter in chapters:
         path = target / f"{chapter.page}.ipynb"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -125,8 +157,9 @@ def stage(root: Path, target: Path, source: str = "stored") -> pages.Book:
         }
         added = [nbformat.v4.new_markdown_cell(text, id=id) for id, text in ends.items() if text]
         notebook = nbformat.from_dict({**notebook, "cells": [*notebook.cells, *added]})
-        nbformat.write(with_named_folds(notebook), path)
-    _write_settings(root, target, book)
+        titles = fold(article) if fold else str
+        nbformat.write(with_named_folds(notebook, titles), path)
+    _write_settings(root, target, book, translation is not None)
     _write_contents(root, target, book)
     return book
 
@@ -145,8 +178,13 @@ def _is_frame(source: str) -> bool:
     )
 
 
-def with_named_folds(notebook: Any) -> Any:
-    """A copy whose folded cells show their titles on the page, the frame only its outputs."""
+def with_named_folds(notebook: Any, titles: Callable[[str], str] = str) -> Any:
+    """A copy whose folded cells show their titles on the page, the frame only its outputs.
+
+    Args:
+        notebook: the notebook.
+        titles: gives a title in the language of the page.
+    """
     notebook = copy.deepcopy(notebook)
     for cell in notebook["cells"]:
         if cell["cell_type"] != "code":
@@ -155,7 +193,9 @@ def with_named_folds(notebook: Any) -> Any:
         if cells.COLAB_TAG in tags:
             title = "Install the helpers (on Colab)"
         if title is not None:
-            words = "Code · " + title.replace("{", "{{").replace("}", "}}")  # a format string
+            words = f"{titles('Code')} · " + titles(title).replace("{", "{{").replace(
+                "}", "}}"
+            )  # a format string
             cell["metadata"]["mystnb"] = {"code_prompt_show": words, "code_prompt_hide": words}
         if _is_frame(cell["source"]):
             kept = [tag for tag in tags if tag not in ("hide-input", "hide-cell")]
@@ -203,14 +243,18 @@ def _has_outputs(notebook: Any) -> bool:
     return any(cell.get("outputs") for cell in notebook["cells"])
 
 
-def _write_settings(root: Path, target: Path, book: pages.Book) -> None:
+def _write_settings(root: Path, target: Path, book: pages.Book, in_chinese: bool = False) -> None:
     import yaml
 
     settings = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
     repository, branch = public_address(root)
     own = settings["sphinx"]["config"]
     own["kexian_repository"], own["kexian_branch"] = repository, branch
-    own["html_baseurl"] = address = site_address(root)
+    address = site_address(root)
+    if in_chinese:
+        own["language"] = "zh_CN"
+        address = f"{address}{chinese.FOLDER}/" if address else ""
+    own["html_baseurl"] = address
     own["kexian_chapters"] = chapter_pages.facts(book, target / "references.bib", address)
     text = yaml.safe_dump(settings, allow_unicode=True, sort_keys=False)
     (target / "_config.yml").write_text(text, encoding="utf-8")
@@ -220,6 +264,8 @@ def _write_contents(root: Path, target: Path, book: pages.Book) -> None:
     import yaml
 
     contents = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
+    for part in contents["parts"]:
+        part["caption"] = book.say(part["caption"])
     listed = {contents["root"]}
     entries = [entry for part in contents["parts"] for entry in part["chapters"]]
     for entry in entries:

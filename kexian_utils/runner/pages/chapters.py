@@ -92,11 +92,19 @@ def related(book: Book, helpers: Mapping[str, set[str]], bibliography: Path) -> 
             tools = sorted(shared, key=lambda name: (users[name], name))
             named = f"/{there.slug}.ipynb" in prose[own.id]
             naming = f"/{own.slug}.ipynb" in prose[there.id]
+            names = [author_year(entries[work]) for work in works]
+            shared_tools = [f"`{tool}`" for tool in tools]
             reasons = [
-                *(["named here"] if named else ["names this one"] if naming else []),
-                *(["of the same part"] if there.part == own.part else []),
-                *([f"both cite {_listed([author_year(entries[w]) for w in works])}"] * bool(works)),
-                *([f"both use {_listed([f'`{t}`' for t in tools])}"] * bool(tools)),
+                *(
+                    [book.say("named here")]
+                    if named
+                    else [book.say("names this one")]
+                    if naming
+                    else []
+                ),
+                *([book.say("of the same part")] if there.part == own.part else []),
+                *([book.say("both cite {1}", _listed(book, names))] * bool(works)),
+                *([book.say("both use {1}", _listed(book, shared_tools))] * bool(tools)),
             ]
             score = (
                 3 * (named or naming)
@@ -111,13 +119,12 @@ def related(book: Book, helpers: Mapping[str, set[str]], bibliography: Path) -> 
             for _, _, other, why in sorted(ranked, key=lambda entry: entry[:2])[:3]
         ]
         if lines:
-            found[own.id] = "\n".join(["## Related chapters", "", *lines])
+            found[own.id] = "\n".join([f"## {book.say('Related chapters')}", "", *lines])
     return found
 
 
-def _listed(names: list[str]) -> str:
-    names = names[:2]
-    return " and ".join(names)
+def _listed(book: Book, names: list[str]) -> str:
+    return book.say(" and ").join(names[:2])
 
 
 def _prose(chapter: Chapter) -> str:

@@ -76,6 +76,7 @@ class Book:
         pictures: folder below the staged source into which pictures are written.
         with_library: whether there are pages on the library.
         references: the bibliography in BibTeX, or None.
+        translate: gives a sentence of the build in the language of the book; None for English.
     """
 
     catalogue: Catalogue
@@ -83,10 +84,16 @@ class Book:
     pictures: Path | None = None
     with_library: bool = False
     references: Path | None = None
+    translate: Callable[[str], str] | None = None
     _by_id: dict[str, Chapter] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         self._by_id.update({chapter.article.id: chapter for chapter in self.chapters})
+
+    def say(self, sentence: str, *values: Any) -> str:
+        """A sentence in the language of the book; its slots {1}, {2} take the values."""
+        words = self.translate(sentence) if self.translate else sentence
+        return re.sub(r"\{(\d+)\}", lambda slot: str(values[int(slot[1]) - 1]), words)
 
     def chapter(self, article: Article) -> Chapter | None:
         """The finished chapter of an article, or None while it is still to come."""
@@ -227,7 +234,7 @@ def yardstick(book: Book, _: str) -> str:
                 for row in record[part]:
                     found[record["task"]][row["name"], origin] = ruler.Row(**row)
     return "\n\n".join(
-        f"**{ruler.TITLES[task]}**\n\n"
+        f"**{book.say(ruler.TITLES[task])}**\n\n"
         + ruler.ranking(task, [*rows.values()], [origin for _, origin in rows])
         for task, rows in found.items()
         if rows
@@ -300,14 +307,16 @@ def finished(book: Book, _: str) -> str:
     decided = sum(len(chapter.claims) for chapter in book.chapters)
     total = sum(len(article.claims) for article in articles)
     names = ", ".join(f"[{c.article.title}]({c.page}.ipynb)" for c in book.chapters)
-    first = (
-        f"**State of the book.** {len(book.chapters)} of {len(articles)} chapters "
-        f"{'is' if len(book.chapters) == 1 else 'are'} finished"
-    )
-    return (
-        f"{first}{f' ({names})' if names else ''}, with {decided} of {total} claims recorded. "
-        "The others are listed in their parts with links to the originals."
-    )
+    count = len(book.chapters)
+    are = "is" if count == 1 else "are"
+    first = book.say(f"**State of the book.** {{1}} of {{2}} chapters {are} finished", count,
+                     len(articles))  # fmt: skip
+    rest = book.say(
+        "with {1} of {2} claims recorded. The others are listed in their parts with links to the "
+        "originals.", decided, total,
+    )  # fmt: skip
+    comma = book.say(", ")
+    return f"{first}{f' ({names})' if names else ''}{comma}{rest}"
 
 
 # -- gallery --------------------------------------------------------------------------------------

@@ -56,7 +56,8 @@ def translated(notebook: Any, look_up: Look) -> Any:
 
 def titles(look_up: Look) -> Callable[[str], str]:
     """What gives the title of a folded cell in the other language."""
-    return _Walker(look_up).words
+    walker = _Walker(look_up)
+    return lambda title: walker.words(title, True)
 
 
 class _Walker:
@@ -124,7 +125,7 @@ class _Walker:
             return
         title = fold_title(_joined(cell["source"]))
         if title is not None:
-            self.words(title)  # asked for, so that it is extracted; the code stays as it is
+            self.words(title, True)  # asked for, so that it is extracted; the code stays as it is
         for output in cell.get("outputs", []):
             self._output(output, claims)
 
@@ -157,7 +158,10 @@ class _Walker:
     def _figure(self, output: Any, data: Any) -> None:
         alt = data[FIGURE_MIME].get("alt", "")
         other = self.words(alt, True)
-        data[FIGURE_MIME] = data[FIGURE_MIME] | {"alt": other}
+        record = data[FIGURE_MIME] | {"alt": other}
+        if record.get("caption"):
+            record["caption"] = self.markdown(record["caption"], True)
+        data[FIGURE_MIME] = record
         for kind in ("text/plain", "text/html"):
             if kind in data:
                 text = _joined(data[kind]).replace(html.escape(alt), html.escape(other))

@@ -15,17 +15,22 @@ from dataclasses import dataclass
 
 __all__ = ["Block", "blocks", "fill", "fixed_parts", "needs_words", "translate", "with_slots"]
 
-_ITEM = re.compile(r"^(\s*(?:[-*+]|\d+[.)])\s+)(.*)$")
+_ITEM = re.compile(r"^(\s*(?:(?:[-*+]|\d+[.)])\s+)+)(.*)$")
 _HEADING = re.compile(r"^(#{1,6}\s+(?:\d+\.\s+)?)(.*?)(\s*#*)$")
 _QUOTE = re.compile(r"^(\s*>\s?)(.*)$")
 _SUMMARY = re.compile(r"^(.*<summary>)(.*?)(</summary>.*)$")
 _RULE = re.compile(r"^\s*\|?\s*:?-{2,}:?\s*(\|\s*:?-{2,}:?\s*)*\|?\s*$")
 _HIDDEN = re.compile(r"^<!-- references:.*?<!-- /references -->$", re.S | re.M)
+_START = re.compile(r"^(\d{4,5}: )(.+)$")  # of the chapters to begin with, on the front page
+_OPEN = re.compile(r"^\s*(`{3,}|:{3,})\{(list-table|note|tip|warning|important|admonition)\}")
 # What stays as it is inside a message: formulas, code, targets of links, elements of HTML.
 _FIXED = re.compile(
     r"\$\$.+?\$\$|\$[^$\n]+?\$|`[^`\n]+`|\]\([^)\s]*\)|</?[a-zA-Z][^>]*>|https?://\S+"
 )
-_NUMBER = re.compile(r"(?<![\w.^])[-+−]?\d(?:[\d,]*\d)?(?:\.\d+)?(?:e[-+]?\d+)?(?![\w^])")
+# A date, the name of a claim, or a number.
+_NUMBER = re.compile(
+    r"(?<![\w.^])(?:\d{4}-\d\d-\d\d|C\d+[a-z]?|[-+−]?\d(?:[\d,]*\d)?(?:\.\d+)?(?:e[-+]?\d+)?)(?![\w^])"
+)
 _SLOT = re.compile(r"\{(\d+)\}")
 _LABEL = re.compile(r"\bC\d+[a-z]?\b|\((?:\d+'?(?:[–-]\d+)?)\)")
 _WORD = re.compile(r"[^\W\d_]{2,}")
@@ -67,17 +72,35 @@ def blocks(markdown: str) -> Iterator[Block]:
     """
     lines = _HIDDEN.sub(lambda found: found[0].replace("\n", "\0"), markdown).split("\n")
     at = 0
+    fences: list[str] = []  # of directives that hold Markdown
     while at < len(lines):
         line = lines[at]
         bare = line.strip()
+        opens = _OPEN.match(line)
+        if opens or (fences and bare == fences[-1]) or (fences and re.match(r":[\w-]+:", bare)):
+            if opens:
+                fences.append(opens[1])
+            elif bare == fences[-1]:
+                fences.pop()
+            yield Block(line)
+            at += 1
+            continue
+        if bare == "<!-- kexian:start":
+            yield Block(line)
+            at += 1
+            while at < len(lines) and lines[at].strip() != "-->":
+                found = _START.match(lines[at])
+                yield Block(*found.groups()) if found else Block(lines[at])
+                at += 1
+            continue
         end = _end_of_fixed(lines, at)
         if end:
             yield Block("\n".join(lines[at:end]).replace("\0", "\n"))
             at = end
             continue
         at += 1
-        if not bare:
-            yield Block("")
+        if not bare or bare == "-->":
+            yield Block(bare)
         elif found := _SUMMARY.match(line):
             yield Block(*found.groups())
         elif bare.startswith("<") and not re.match(r"<(https?:|a |em|strong|code|sub|sup)", bare):
@@ -140,7 +163,7 @@ def with_slots(text: str) -> tuple[str, list[str]]:
 
     Examples:
         >>> with_slots("In 3 seeds the loss falls to 0.25 for $\\eta=0.1$, as C2 says.")
-        ('In {1} seeds the loss falls to {2} for $\\eta=0.1$, as C2 says.', ['3', '0.25'])
+        ('In {1} seeds the loss falls to {2} for $\\eta=0.1$, as {3} says.', ['3', '0.25', 'C2'])
     """
     numbers: list[str] = []
 

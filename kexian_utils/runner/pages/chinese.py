@@ -1,0 +1,286 @@
+"""The Chinese edition of the book: its titles, the interface's words, and the way between both.
+
+The pages are built from translated sources as the English ones are. What the theme, the templates
+and the extensions put around the text is exchanged afterwards, piece of text by piece of text: so
+none of them has to know of languages.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from kexian_utils.catalogue import Catalogue
+from kexian_utils.errors import FOUND, KexianError
+from kexian_utils.experiment.claims import VERDICTS
+from kexian_utils.runner.pages.fonts import pages_in
+from kexian_utils.runner.pages.render import Chapter
+from kexian_utils.runner.translation import edition, messages, project
+from kexian_utils.runner.translation.catalog import Words
+from kexian_utils.runner.translation.style import has_han
+
+__all__ = [
+    "FOLDER",
+    "Interface",
+    "Translation",
+    "finish",
+    "is_there",
+    "link_editions",
+    "same_places",
+    "titled",
+]
+
+FOLDER = "zh"  # below the English book
+UNKNOWN = "untranslated.txt"  # English words on Chinese pages, beside the book's first page
+
+_PIECES = re.compile(
+    r"(<!--.*?-->|<(?:script|style|pre|textarea|svg)\b.*?</(?:script|style|pre|textarea|svg)>"
+    r"|<code\b.*?</code>|<(span|div) class=\"math\b.*?</\2>|<[^>]+>)",
+    re.DOTALL,
+)
+_ATTRIBUTE = re.compile(r'\b(aria-label|title|placeholder|alt|data-label|content)="([^"]*)"')
+_FOREIGN = re.compile(r'<a\b[^>]*href="https?://')  # titles of works, names of services
+_SAID = re.compile(r"\bsay\('([^']+)'")  # in a script
+_COUNTED = tuple(f"{{1}} {word}{s}" for word in ("place", "page", "mark") for s in ("", "s"))
+_VERDICTS = (*VERDICTS, "library", "part", "list", "page")
+_SECTION = re.compile(r'<section id="([^"]+)"')
+
+
+class Interface:
+    """Exchanges the words of finished pages, and keeps those that nobody has translated.
+
+    Attributes:
+        unknown: English words that were met, and a page that holds them.
+    """
+
+    def __init__(self, look_up: Callable[[str], str | None]) -> None:
+        self._look_up = look_up
+        self.unknown: dict[str, str] = {}
+
+    def words(self, text: str, page: str = "") -> str:
+        """A piece of text in Chinese, or itself."""
+        bare = " ".join(html.unescape(text).split())
+        if has_han(bare) or not messages.needs_words(bare):
+            return text
+        message, numbers = messages.with_slots(bare)
+        found = self._look_up(message)
+        if found is None:
+            self.unknown.setdefault(message, page)
+            return text
+        before, after = (re.search(p, text)[0] for p in (r"^\s*", r"\s*$"))  # type: ignore[index]
+        return before + html.escape(messages.fill(found, numbers), quote=True) + after
+
+    def page(self, text: str, name: str) -> str:
+        """A page whose texts and names of controls are in Chinese."""
+        out, foreign = [], False
+        for piece in _PIECES.split(text):
+            if piece is None or piece in ("span", "div"):
+                continue
+            if piece.startswith("<"):
+                foreign = bool(_FOREIGN.match(piece)) or (foreign and piece != "</a>")
+                out.append(
+                    piece
+                    if piece.startswith(("<!--", "<script", "<style", "<pre", "<code"))
+                    or (piece.startswith("<meta") and "viewport" in piece)
+                    else _ATTRIBUTE.sub(
+                        lambda a: f'{a[1]}="{self.words(a[2], name).strip()}"', piece
+                    )
+                )
+            else:
+                out.append(piece if foreign else self.words(piece, name))
+        return "".join(out)
+
+
+def is_there(root: Path) -> bool:
+    """Whether the checkout has a Chinese edition."""
+    return (root / project.LOCALE / f"{project.PAGES}.po").is_file()
+
+
+class Translation:
+    """The translated sources of the pages.
+
+    Args:
+        root: the checkout with the catalogues.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._pages = project.page_words(root)
+        self._articles: dict[str, Words] = {}
+
+    def _words(self, id: str) -> Words:
+        if id not in self._articles:
+            self._articles[id] = project.article_words(self._root, id)
+        return self._articles[id]
+
+    def say(self, sentence: str) -> str:
+        """A sentence of the build."""
+        return self._pages(sentence) or sentence
+
+    def page(self, text: str) -> str:
+        """A page of the book, before its generated parts are filled in."""
+        return messages.translate(text, self._pages, mark=edition.MARK)
+
+    def title(self, id: str) -> Callable[[str], str]:
+        """What gives the title of a folded cell of a chapter."""
+        return edition.titles(self._words(id))
+
+    def catalogue(self, catalogue: Catalogue) -> Catalogue:
+        """The catalogue with Chinese titles."""
+        return titled(catalogue, lambda id, title: self._words(id)(title))
+
+    def chapter(self, chapter: Chapter, catalogue: Catalogue) -> Chapter:
+        """A chapter in Chinese."""
+        id = chapter.article.id
+        notebook = edition.translated(chapter.notebook, self._words(id))
+        return replace(chapter, article=catalogue.article(id), notebook=notebook)
+
+
+def finish(root: Path, english: Path, chinese: Path) -> None:
+    """Put the Chinese pages below the English ones, their interface in Chinese, both linked.
+
+    Args:
+        root: the checkout with the catalogues.
+        english: the finished English pages.
+        chinese: the Chinese ones, built from translated sources.
+    """
+    same_places(english, chinese)
+    interface = Interface(project.page_words(root))
+    for path in pages_in(chinese):
+        name = path.relative_to(chinese).as_posix()
+        text = interface.page(path.read_text(encoding="utf-8"), name)
+        path.write_text(text, encoding="utf-8")
+    unknown = "".join(f"{page}\t{words}\n" for words, page in interface.unknown.items())
+    (english / FOLDER).parent.joinpath(UNKNOWN).write_text(unknown, encoding="utf-8")
+    write_words(chinese / "_static" / "words.js", project.page_words(root))
+    chinese.rename(english / FOLDER)
+    link_editions(english)
+
+
+def write_words(path: Path, look_up: Callable[[str], str | None]) -> None:
+    """Fill the table of what the scripts say.
+
+    Args:
+        path: ``words.js`` of the Chinese edition; beside it lie the scripts.
+        look_up: gives the translation of a message, or None.
+    """
+    table = {}
+    for script in sorted(path.parent.glob("*.js")):
+        for said in _SAID.findall(script.read_text(encoding="utf-8")):
+            found = look_up(said)
+            if found is not None:
+                table[said] = found
+    for said in (*_COUNTED, *_VERDICTS):
+        if found := look_up(said):
+            table[said] = found
+    text = path.read_text(encoding="utf-8")
+    words = json.dumps(table, ensure_ascii=False, indent=1)
+    path.write_text(text.replace("window.kexianWords = {}", f"window.kexianWords = {words}"),
+                    encoding="utf-8")  # fmt: skip
+
+
+def titled(catalogue: Catalogue, title: Callable[[str, str], str | None]) -> Catalogue:
+    """The catalogue with Chinese titles first; those of chapters are ours, not the articles'.
+
+    Args:
+        catalogue: all articles.
+        title: gives the Chinese title of a chapter by its id and its English title, or None.
+    """
+    articles = tuple(
+        replace(article, title=title(article.id, article.title) or article.title)
+        for article in catalogue.articles
+    )
+    parts = tuple(
+        replace(part, title=part.title_zh, title_zh=part.title) for part in catalogue.parts
+    )
+    return replace(catalogue, articles=articles, parts=parts)
+
+
+def same_places(english: Path, chinese: Path) -> None:
+    """Give each section of a Chinese page the id that it has in English.
+
+    Raises:
+        KexianError: a page has other sections.
+    """
+    renamed: dict[str, dict[str, str]] = {}
+    for path in pages_in(chinese):
+        name = path.relative_to(chinese).as_posix()
+        twin = english / name
+        if not twin.is_file():
+            continue
+        here, there = (_SECTION.findall(p.read_text(encoding="utf-8")) for p in (path, twin))
+        if len(here) != len(there):
+            raise KexianError(
+                f"{FOLDER}/{name} has {len(here)} sections, {name} has {len(there)}; a heading is "
+                "missing in one of them.",
+                FOUND,
+            )
+        renamed[name] = {a: b for a, b in zip(here, there, strict=True) if a != b}
+
+    def address(found: re.Match[str], folder: Path, own: str) -> str:
+        page, _, place = found[2].partition("#")
+        target = (
+            (folder / page).resolve().relative_to(chinese.resolve()).as_posix() if page else own
+        )
+        return f'{found[1]}{page}#{renamed.get(target, {}).get(place, place)}"'
+
+    for path in pages_in(chinese):
+        own = path.relative_to(chinese).as_posix()
+        text = path.read_text(encoding="utf-8")
+        for old, new in renamed.get(own, {}).items():
+            text = re.sub(rf'(\sid="){re.escape(old)}"', rf'\g<1>{new}"', text)
+        text = re.sub(
+            r'(\shref=")((?!https?:|mailto:|data:)[^"#]*#[^"]+)"',
+            lambda found, p=path, o=own: _or_same(address, found, p.parent, o),
+            text,
+        )
+        path.write_text(text, encoding="utf-8")
+    index = chinese / "_static" / "search-index.js"
+    if index.is_file():
+        head, _, rest = index.read_text(encoding="utf-8").partition(" = ")
+        known = json.loads(rest.rstrip().rstrip(";"))
+        for place in known["places"]:
+            page = known["pages"][place[0]][0]
+            place[1] = renamed.get(page, {}).get(place[1], place[1])
+        text = json.dumps(known, ensure_ascii=False, separators=(",", ":"))
+        index.write_text(f"{head} = {text};\n", encoding="utf-8")
+
+
+def _or_same(address: Callable[..., str], found: re.Match[str], folder: Path, own: str) -> str:
+    try:
+        return address(found, folder, own)
+    except ValueError:  # it leads out of the edition
+        return found[0]
+
+
+_BUTTONS = '<div class="article-header-buttons">'
+_HEAD = "</head>"
+
+
+def link_editions(english: Path) -> None:
+    """Put a switch on every page that leads to the same place in the other language.
+
+    A page without a counterpart leads to the other edition's first page.
+    """
+    chinese = english / FOLDER
+    for path in pages_in(english):
+        name = path.relative_to(english).as_posix()
+        is_chinese = name.startswith(f"{FOLDER}/")
+        own = name.removeprefix(f"{FOLDER}/") if is_chinese else name
+        other = (english if is_chinese else chinese) / own
+        there = own if other.is_file() else "index.html"
+        up = "../" * (name.count("/"))
+        target = f"{up}{there}" if is_chinese else f"{up}{FOLDER}/{there}"
+        lang, words = ("en", "English") if is_chinese else ("zh-CN", "中文")
+        link = f'<a class="kexian-language" href="{target}" hreflang="{lang}">{words}</a>'
+        text = path.read_text(encoding="utf-8")
+        if other.is_file():
+            alternate = f'<link rel="alternate" hreflang="{lang}" href="{target}" />'
+            text = text.replace(_HEAD, f"  {alternate}\n{_HEAD}", 1)
+        if _BUTTONS in text:
+            text = text.replace(_BUTTONS, f"{_BUTTONS}\n{link}\n", 1)
+        path.write_text(text, encoding="utf-8")
