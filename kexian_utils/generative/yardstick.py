@@ -37,7 +37,7 @@ __all__ = [
     "TASKS",
     "TITLES",
     "WIDTHS",
-    "Row",
+    "Entry",
     "kernel_width",
     "markdown",
     "ranking",
@@ -89,7 +89,7 @@ _DECIMALS = {"modes": 0, "frechet": 1}
 _MAIN = {"ring": "exact", "digits": "frechet"}
 
 
-class Row(NamedTuple):
+class Entry(NamedTuple):
     """One model or rival on one task.
 
     Attributes:
@@ -98,7 +98,7 @@ class Row(NamedTuple):
         passes: what its training took; 0 for a rival.
 
     Examples:
-        >>> Row("real samples", {"modes": [8.0, 8.0]}).passes
+        >>> Entry("real samples", {"modes": [8.0, 8.0]}).passes
         0
     """
 
@@ -208,7 +208,7 @@ def score(task: str, samples: Any) -> dict[str, float]:
     return {"frechet": frechet, "sliced": sliced, "novelty": _novelty(samples)}
 
 
-def row(name: str, task: str, samples: Iterable[Any], passes: int = 0) -> Row:
+def row(name: str, task: str, samples: Iterable[Any], passes: int = 0) -> Entry:
     """Measure one sample per seed.
 
     Args:
@@ -232,11 +232,11 @@ def row(name: str, task: str, samples: Iterable[Any], passes: int = 0) -> Row:
     found = [score(task, sample) for sample in samples]
     if len(found) < 5:
         raise ValueError(f"samples must hold one array for each of 5 seeds or more: {len(found)}")
-    return Row(name, {key: [one[key] for one in found] for key in COLUMNS[task]}, int(passes))
+    return Entry(name, {key: [one[key] for one in found] for key in COLUMNS[task]}, int(passes))
 
 
 @cache
-def rivals(task: str) -> tuple[Row, ...]:
+def rivals(task: str) -> tuple[Entry, ...]:
     """The rows that no network was trained for, from the worst informed to the best.
 
     The ring has a bare circle of the right radius and spread. Both tasks have one normal
@@ -282,7 +282,7 @@ def kernel_width(task: str) -> float:
     return float(search.fit(_task(task).train[:1000]).best_params_["bandwidth"])
 
 
-def markdown(task: str, rows: Sequence[Row]) -> str:
+def markdown(task: str, rows: Sequence[Entry]) -> str:
     """The table of a task in a chapter: one number a seed.
 
     Args:
@@ -293,7 +293,7 @@ def markdown(task: str, rows: Sequence[Row]) -> str:
         ValueError: unknown task, or a row of another task.
 
     Examples:
-        >>> print(markdown("ring", [Row("a", dict.fromkeys(COLUMNS["ring"], [1.0, 2.0]), 19)]))
+        >>> print(markdown("ring", [Entry("a", dict.fromkeys(COLUMNS["ring"], [1.0, 2.0]), 19)]))
         | | passes | modes of 8 | share near a mode | exact $W_1$ | sliced $W_1$ |
         |---|---|---|---|---|---|
         | a | 19 | 1, 2 | 1.00, 2.00 | 1.00, 2.00 | 1.00, 2.00 |
@@ -306,7 +306,7 @@ def markdown(task: str, rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def ranking(task: str, rows: Sequence[Row], origins: Sequence[str]) -> str:
+def ranking(task: str, rows: Sequence[Entry], origins: Sequence[str]) -> str:
     """The table of a task on the page of the part: all rows, best first, middle and range.
 
     The ring goes by the exact Wasserstein distance, the digits by the Fréchet distance.
@@ -321,8 +321,8 @@ def ranking(task: str, rows: Sequence[Row], origins: Sequence[str]) -> str:
 
     Examples:
         >>> ring = COLUMNS["ring"]
-        >>> far = Row("far", dict.fromkeys(ring, [2.0, 4.0]), 19)
-        >>> near = Row("near", dict.fromkeys(ring, [1.0]))
+        >>> far = Entry("far", dict.fromkeys(ring, [2.0, 4.0]), 19)
+        >>> near = Entry("near", dict.fromkeys(ring, [1.0]))
         >>> print(ranking("ring", [far, near], ["6163", ""]))
         | | from | passes | modes of 8 | share near a mode | exact $W_1$ | sliced $W_1$ |
         |---|---|---|---|---|---|---|
@@ -341,7 +341,7 @@ def ranking(task: str, rows: Sequence[Row], origins: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def show(task: str, rows: Sequence[Row]) -> None:
+def show(task: str, rows: Sequence[Entry]) -> None:
     """Display the rows of a chapter above those of the rivals, and leave them for the part's page.
 
     Args:
@@ -409,7 +409,7 @@ def _circle(rng: np.random.Generator, count: int) -> np.ndarray:
     return circle + 0.1 * rng.normal(size=(count, 2))
 
 
-def _columns(task: str, rows: Sequence[Row]) -> dict[str, str]:
+def _columns(task: str, rows: Sequence[Entry]) -> dict[str, str]:
     columns = COLUMNS[_checks.choice("task", task, TASKS)]
     for one in rows:
         if set(one.scores) != set(columns):
@@ -421,7 +421,7 @@ def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |".replace("|  |", "| |")
 
 
-def _passes(one: Row) -> str:
+def _passes(one: Entry) -> str:
     return f"{one.passes:,}" if one.passes else "–"
 
 

@@ -90,5 +90,5 @@ def test_a_chapter_shows_its_rows_and_leaves_a_record(monkeypatch):
     (data,) = shown
     assert data["text/markdown"].count("\n") == 1 + 1 + len(yardstick.rivals("ring"))
     record = data[YARDSTICK_MIME]
-    assert [yardstick.Row(**one) for one in record["rows"]] == [row]
-    assert tuple(yardstick.Row(**one) for one in record["rivals"]) == yardstick.rivals("ring")
+    assert [yardstick.Entry(**one) for one in record["rows"]] == [row]
+    assert tuple(yardstick.Entry(**one) for one in record["rivals"]) == yardstick.rivals("ring")

@@ -225,14 +225,14 @@ def yardstick(book: Book, _: str) -> str:
     """The generative models of all chapters and their rivals, best first, a table for each task."""
     from kexian_utils.generative import yardstick as ruler
 
-    found: dict[str, dict[tuple[str, str], ruler.Row]] = {task: {} for task in ruler.TASKS}
+    found: dict[str, dict[tuple[str, str], ruler.Entry]] = {task: {} for task in ruler.TASKS}
     for chapter in book.chapters:
         article = chapter.article
         link = f"[{article.title}](../{chapter.page}.ipynb)"
         for record in chapter.records(YARDSTICK_MIME):
             for part, origin in (("rows", link), ("rivals", "")):
                 for row in record[part]:
-                    found[record["task"]][row["name"], origin] = ruler.Row(**row)
+                    found[record["task"]][row["name"], origin] = ruler.Entry(**row)
     return "\n\n".join(
         f"**{book.say(ruler.TITLES[task])}**\n\n"
         + ruler.ranking(task, [*rows.values()], [origin for _, origin in rows])
