@@ -276,7 +276,7 @@ def kernel_width(task: str) -> float:
 
     Examples:
         >>> round(kernel_width("ring"), 3)
-        0.04
+        0.063
     """
     search = GridSearchCV(KernelDensity(), {"bandwidth": WIDTHS}, cv=5)
     return float(search.fit(_task(task).train[:1000]).best_params_["bandwidth"])
