@@ -16,7 +16,7 @@ fresh real samples.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -306,7 +306,12 @@ def markdown(task: str, rows: Sequence[Entry]) -> str:
     return "\n".join(lines)
 
 
-def ranking(task: str, rows: Sequence[Entry], origins: Sequence[str]) -> str:
+def ranking(
+    task: str,
+    rows: Sequence[Entry],
+    origins: Sequence[str],
+    say: Callable[[str], str] = str,
+) -> str:
     """The table of a task on the page of the part: all rows, best first, middle and range.
 
     The ring goes by the exact Wasserstein distance, the digits by the Fréchet distance.
@@ -315,6 +320,7 @@ def ranking(task: str, rows: Sequence[Entry], origins: Sequence[str]) -> str:
         task: "ring" or "digits".
         rows: models and rivals, in any order.
         origins: the chapter of each row, "" for a rival, which is set in italics.
+        say: gives the head of a column in the language of the page.
 
     Raises:
         ValueError: unknown task, a row of another task, or another number of origins than rows.
@@ -332,7 +338,8 @@ def ranking(task: str, rows: Sequence[Entry], origins: Sequence[str]) -> str:
     columns = _columns(task, rows)
     if len(origins) != len(rows):
         raise ValueError(f"origins must name one chapter per row, got {len(origins)}")
-    lines = [_line(["", "from", "passes", *columns.values()]), "|" + "---|" * (len(columns) + 3)]
+    heads = ["", *map(say, ("from", "passes", *columns.values()))]
+    lines = [_line(heads), "|" + "---|" * len(heads)]
     pairs = zip(rows, origins, strict=True)
     for one, origin in sorted(pairs, key=lambda pair: np.median(pair[0].scores[_MAIN[task]])):
         cells = [_middle(key, one.scores[key]) for key in columns]

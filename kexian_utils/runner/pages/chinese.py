@@ -47,6 +47,7 @@ _FOREIGN = re.compile(r'<a\b[^>]*href="https?://')  # titles of works, names of 
 _SAID = re.compile(r"\bsay\('([^']+)'")  # in a script
 _COUNTED = tuple(f"{{1}} {word}{s}" for word in ("place", "page", "mark") for s in ("", "s"))
 _VERDICTS = (*VERDICTS, "library", "part", "list", "page")
+_BESIDE_WORKS = ("Bibliography", "References", ". Cited in", "Cited in")
 _SECTION = re.compile(r'<section id="([^"]+)"')
 
 
@@ -77,9 +78,12 @@ class Interface:
     def page(self, text: str, name: str) -> str:
         """A page whose texts and names of controls are in Chinese."""
         out, foreign = [], False
+        works = name == "bibliography.html"  # their titles and authors stay
         for piece in _PIECES.split(text):
             if piece is None or piece in ("span", "div"):
                 continue
+            works = works or piece == '<section id="references">'
+            works = works and piece not in ("</article>", "</section>")
             if piece.startswith("<"):
                 foreign = bool(_FOREIGN.match(piece)) or (foreign and piece != "</a>")
                 out.append(
@@ -91,7 +95,8 @@ class Interface:
                     )
                 )
             else:
-                out.append(piece if foreign else self.words(piece, name))
+                keep = foreign or (works and piece.strip() not in _BESIDE_WORKS)
+                out.append(piece if keep else self.words(piece, name))
         return "".join(out)
 
 

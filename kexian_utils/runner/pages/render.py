@@ -235,7 +235,7 @@ def yardstick(book: Book, _: str) -> str:
                     found[record["task"]][row["name"], origin] = ruler.Entry(**row)
     return "\n\n".join(
         f"**{book.say(ruler.TITLES[task])}**\n\n"
-        + ruler.ranking(task, [*rows.values()], [origin for _, origin in rows])
+        + ruler.ranking(task, [*rows.values()], [origin for _, origin in rows], book.say)
         for task, rows in found.items()
         if rows
     )

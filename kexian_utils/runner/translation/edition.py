@@ -15,7 +15,7 @@ from kexian_utils.experiment.claims import (
     claims_markdown,
     recorded_claims,
 )
-from kexian_utils.mime import CLAIM_MIME, FIGURE_MIME, HEADLINE_MIME, RUN_MIME
+from kexian_utils.mime import CLAIM_MIME, FIGURE_MIME, HEADLINE_MIME, RUN_MIME, YARDSTICK_MIME
 from kexian_utils.runner.execution.cells import fold_title
 from kexian_utils.runner.translation import messages
 from kexian_utils.runner.translation.catalog import Found
@@ -150,6 +150,10 @@ class _Walker:
                 data["text/plain"] = after
             if HEADLINE_MIME in data and data[HEADLINE_MIME].get("text"):
                 data[HEADLINE_MIME] = data[HEADLINE_MIME] | {"text": after}
+        if YARDSTICK_MIME in data:
+            for rows in (data[YARDSTICK_MIME][part] for part in ("rows", "rivals")):
+                for row in rows:
+                    row["name"] = self.words(row["name"], True)
         if FIGURE_MIME in data:
             self._figure(output, data)
         elif RUN_MIME in data and "text/plain" in data:

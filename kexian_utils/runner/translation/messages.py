@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 __all__ = ["Block", "blocks", "fill", "fixed_parts", "needs_words", "translate", "with_slots"]
 
-_ITEM = re.compile(r"^(\s*(?:(?:[-*+]|\d+[.)])\s+)+)(.*)$")
+_ITEM = re.compile(r"^(\s*(?:(?:[-*+]|\d+[.)])(?:\s+|$))+)(.*)$")
 _HEADING = re.compile(r"^(#{1,6}\s+(?:\d+\.\s+)?)(.*?)(\s*#*)$")
 _QUOTE = re.compile(r"^(\s*>\s?)(.*)$")
 _SUMMARY = re.compile(r"^(.*<summary>)(.*?)(</summary>.*)$")
