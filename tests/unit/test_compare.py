@@ -292,3 +292,40 @@ def test_rendering_sets_old_beside_new():
     (line,) = [line for line in text.splitlines() if line.startswith("*")]
     assert line.index("0.5") < line.index("|") < line.index("0.7")
     assert "stored 1   fresh 2" in compare.CellDifference(0, "", "x", "1", "2").render()
+
+
+def chapter_on(processor, trained, exact, words="after training"):
+    """A notebook whose run says on what processor it was, with a trained and an exact number."""
+    own = {"tags": ["kexian-tolerance"], "kexian": {"rtol": 0.01, "reason": "trained"}}
+    cells = [
+        nbformat.v4.new_code_cell("start", id="start", outputs=run(processor=processor)),
+        nbformat.v4.new_code_cell(
+            "train", id="train", metadata=own,
+            outputs=[display({"text/plain": f"{words} {trained} of 8, loss {trained / 10}"})],
+        ),
+        nbformat.v4.new_code_cell(
+            "solve", id="solve", outputs=[display({"text/plain": f"root {exact}"})]
+        ),
+    ]  # fmt: skip
+    return nbformat.v4.new_notebook(cells=cells)
+
+
+def test_on_another_processor_trained_numbers_may_be_any_and_nothing_else():
+    stored = chapter_on("x86_64 avx2 avx512f", 8, 0.25)
+    here, there = "x86_64 avx2 avx512f", "x86_64 avx2"
+    assert [d.cell_id for d in compare_notebooks(stored, chapter_on(here, 3, 0.25))] == ["train"]
+    assert compare_notebooks(stored, chapter_on(there, 3, 0.25)) == []
+    assert [d.cell_id for d in compare_notebooks(stored, chapter_on(there, 3, 0.35))] == ["solve"]
+    other = chapter_on(there, 3, 0.25, words="before training")
+    assert [d.cell_id for d in compare_notebooks(stored, other)] == ["train"]
+    nan = chapter_on(there, math.nan, 0.25)
+    assert [d.cell_id for d in compare_notebooks(stored, nan)] == ["train"]
+
+
+def test_a_number_may_be_any_but_not_nan_or_infinite():
+    any_number = Tolerance(any_number=True)
+    assert json_difference({"a": [1, 2.5]}, {"a": [7, -3.0]}, any_number) is None
+    for wrong in (math.nan, math.inf):
+        assert json_difference(1.0, wrong, any_number)
+        assert json_difference(wrong, 1.0, any_number)
+    assert json_difference([1.0], [1.0, 2.0], any_number)

@@ -33,7 +33,12 @@ from nbval.kernel import RunningKernel
 from nbval.plugin import IPyNbCell, IPyNbFile, NbCellError, bcolors, nocolors
 
 from kexian_utils.errors import KexianError
-from kexian_utils.runner.checks.compare import compare_cells, render_differences
+from kexian_utils.experiment.records import processor
+from kexian_utils.runner.checks.compare import (
+    compare_cells,
+    of_another_processor,
+    render_differences,
+)
 from kexian_utils.runner.execution.cache import article_at, run_key, write_record
 from kexian_utils.runner.execution.execute import environment, kernel_name, kernel_variables
 from kexian_utils.runner.execution.files import COMMITTED, build_folder, write_notebook
@@ -223,7 +228,8 @@ class KexianCell(IPyNbCell):
             self.raise_cell_error(
                 f"cell {self.cell_num} is stored without a run; store one with `kexian accept ID`"
             )
-        differences = compare_cells(self.cell, outputs, self.index)
+        elsewhere = of_another_processor(notebook.nb, processor())
+        differences = compare_cells(self.cell, outputs, self.index, elsewhere)
         if differences:
             what = differences[0].what + (" (and more)" if len(differences) > 1 else "")
             self.raise_cell_error(
