@@ -67,12 +67,13 @@ def _enclosed(text: str) -> str:
 
 
 def _in_chinese(tokens: list[list[str]], at: int) -> bool:
-    """Whether Chinese stands on one side of a mark."""
+    """Whether Chinese stands on one side of a mark, or a formula or code on both."""
     sides = (reversed(tokens[:at]), tokens[at + 1 :])
-    solid = ("link", "space")
-    return any(
-        next((kind for kind, _ in side if kind not in solid), "") in ("han", "full")
-        for side in sides
+    near = [
+        next((one for one in side if one[0] not in ("link", "space")), ["", ""]) for side in sides
+    ]
+    return any(kind in ("han", "full") for kind, _ in near) or all(
+        text[:1] in ("$", "`") and text for _, text in near
     )
 
 
