@@ -24,7 +24,7 @@ _TOGGLE = re.compile(
 )
 _ICONS = re.compile(r'[ \t]*<script defer src="[^"]*scripts/fontawesome\.js[^"]*"></script>\n?')
 _SEARCH = re.compile(
-    r'[ \t]*<script src="[^"]*(?:searchtools|language_data|searchindex|doctools|sphinx_highlight)'
+    r'[ \t]*<script src="[^"]*(?:searchtools|language_data|searchindex|doctools|sphinx_highlight|translations)'
     r'\.js[^"]*"></script>\n?'
 )
 _MATHJAX = re.compile(r"[ \t]*<script[^>]*>window\.MathJax = .*?</script>\n?", re.DOTALL)

@@ -18,6 +18,15 @@
     box.addEventListener('scroll', () => fade(box), { passive: true });
     sized.observe(box);
   }
+  // The switch of languages leads to the section that is being read.
+  const other = document.querySelector('.kexian-language');
+  if (other) {
+    other.addEventListener('click', () => {
+      const above = [...document.querySelectorAll('.bd-article section section[id]')]
+        .filter((section) => section.getBoundingClientRect().top < 130);
+      other.hash = above.length ? above.pop().id : '';
+    });
+  }
   // The search is loaded when it is used: on its page, in its dialog, and where a hit has led.
   const finder = document.createElement('script');
   finder.src = `${document.documentElement.dataset.content_root}_static/search.js`;

@@ -31,6 +31,9 @@ def versions() -> dict[str, str]:
     return found
 
 
+FINISHED = "The run is complete."  # what `exp.finish` says beside its record; the pages hide it
+
+
 def processor() -> str:
     """The class of processor: architecture and vector instructions, which move the last digits."""
     flags: set[str] = set()

@@ -368,7 +368,7 @@ class Experiment:
             f"Kexian {self.article.id} · profile {self.profile} · seed {self.seed} · "
             f"backend {self.backend} · {count}"
         )
-        _show({mime.RUN_MIME: record}, line if phase == "start" else "The run is complete.")
+        _show({mime.RUN_MIME: record}, line if phase == "start" else records.FINISHED)
 
 
 def _threads(profile: str, threads: int | None) -> int:

@@ -39,7 +39,7 @@ UNKNOWN = "untranslated.txt"  # English words on Chinese pages, beside the book'
 
 _PIECES = re.compile(
     r"(<!--.*?-->|<(?:script|style|pre|textarea|svg)\b.*?</(?:script|style|pre|textarea|svg)>"
-    r"|<code\b.*?</code>|<(span|div) class=\"math\b.*?</\2>|<[^>]+>)",
+    r"|<code\b.*?</code>|<(span|div) class=\"[^\"]*\bmath\b.*?</\2>|<[^>]+>)",
     re.DOTALL,
 )
 _ATTRIBUTE = re.compile(r'\b(aria-label|title|placeholder|alt|data-label|content)="([^"]*)"')
@@ -48,6 +48,11 @@ _SAID = re.compile(r"\bsay\('([^']+)'")  # in a script
 _COUNTED = tuple(f"{{1}} {word}{s}" for word in ("place", "page", "mark") for s in ("", "s"))
 _VERDICTS = (*VERDICTS, "library", "part", "list", "page")
 _BESIDE_WORKS = ("Bibliography", "References", ". Cited in", "Cited in")
+# Names that are the same in all languages, with the version of what bears one.
+_NAME = re.compile(
+    r"[a-z]{2}-[A-Z]{2}|Transformer|\.\w+|Ctrl|CSV|JSON|default|tensorflow|jax|torch"
+    r"|[\w.-]+ \d+(?:\.\d+)+\w*"
+)
 _SECTION = re.compile(r'<section id="([^"]+)"')
 
 
@@ -67,13 +72,24 @@ class Interface:
         bare = " ".join(html.unescape(text).split())
         if has_han(bare) or not messages.needs_words(bare):
             return text
-        message, numbers = messages.with_slots(bare)
-        found = self._look_up(message)
+        found = self._whole(bare) or self._list(bare)
         if found is None:
-            self.unknown.setdefault(message, page)
+            self.unknown.setdefault(messages.with_slots(bare)[0], page)
             return text
         before, after = (re.search(p, text)[0] for p in (r"^\s*", r"\s*$"))  # type: ignore[index]
-        return before + html.escape(messages.fill(found, numbers), quote=True) + after
+        return before + html.escape(found, quote=True) + after
+
+    def _whole(self, text: str) -> str | None:
+        if not messages.needs_words(text) or _NAME.fullmatch(text):
+            return text
+        message, numbers = messages.with_slots(text)
+        found = self._look_up(message)
+        return None if found is None else messages.fill(found, numbers)
+
+    def _list(self, text: str) -> str | None:
+        """A list, such as "default, seed 0, 1 thread", of which each entry is known."""
+        found = [self._whole(part) for part in text.split(", ")]
+        return None if None in found else "，".join(map(str, found))
 
     def page(self, text: str, name: str) -> str:
         """A page whose texts and names of controls are in Chinese."""
@@ -136,7 +152,7 @@ class Translation:
 
     def catalogue(self, catalogue: Catalogue) -> Catalogue:
         """The catalogue with Chinese titles."""
-        return titled(catalogue, lambda id, title: self._words(id)(title))
+        return titled(catalogue, lambda id, title: self._words(id)(title) or self._pages(title))
 
     def chapter(self, chapter: Chapter, catalogue: Catalogue) -> Chapter:
         """A chapter in Chinese."""
@@ -199,9 +215,7 @@ def titled(catalogue: Catalogue, title: Callable[[str, str], str | None]) -> Cat
         replace(article, title=title(article.id, article.title) or article.title)
         for article in catalogue.articles
     )
-    parts = tuple(
-        replace(part, title=part.title_zh, title_zh=part.title) for part in catalogue.parts
-    )
+    parts = tuple(replace(part, title=part.title_zh, title_zh="") for part in catalogue.parts)
     return replace(catalogue, articles=articles, parts=parts)
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from kexian_utils.experiment.claims import CLAIMS_HEAD, ClaimRecord, Finding
+from kexian_utils.experiment.records import FINISHED
 from kexian_utils.mime import (
     CLAIM_MIME,
     FIGURE_MIME,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from myst_nb.core.render import MimeData, NbElementRenderer
 
 _SILENT = {RUN_MIME, FIGURE_MIME, HEADLINE_MIME, YARDSTICK_MIME}
-_FINISHED = "The run is complete."  # what `exp.finish` says beside its record
 
 
 def claim_anchor(claim: str) -> str:
@@ -59,7 +59,7 @@ class KexianMimeRenderer:
             return []
         if inline:
             return None
-        if data.mime_type == "text/plain" and data.content.strip() == _FINISHED:
+        if data.mime_type == "text/plain" and data.content.strip() == FINISHED:
             return []
         if data.mime_type == CLAIM_MIME:
             record = data.content

@@ -15,6 +15,7 @@ from kexian_utils.experiment.claims import (
     claims_markdown,
     recorded_claims,
 )
+from kexian_utils.experiment.records import FINISHED
 from kexian_utils.mime import CLAIM_MIME, FIGURE_MIME, HEADLINE_MIME, RUN_MIME, YARDSTICK_MIME
 from kexian_utils.runner.execution.cells import fold_title
 from kexian_utils.runner.translation import messages
@@ -157,7 +158,9 @@ class _Walker:
         if FIGURE_MIME in data:
             self._figure(output, data)
         elif RUN_MIME in data and "text/plain" in data:
-            data["text/plain"] = self.words(_joined(data["text/plain"]), True)
+            line = _joined(data["text/plain"])
+            if line != FINISHED:  # the pages hide it
+                data["text/plain"] = self.words(line, True)
 
     def _figure(self, output: Any, data: Any) -> None:
         alt = data[FIGURE_MIME].get("alt", "")

@@ -45,6 +45,8 @@ class Standing(NamedTuple):
 def sources(root: Path, articles: Sequence[Article]) -> dict[str, list[Found]]:
     """The messages of the pages and of all chapters that have outputs, by catalogue."""
     found = {PAGES: list(_of_pages(root))}
+    for article in articles:  # what is not written is named, too
+        found[PAGES].append(Found(article.title, "catalogue"))
     for article in articles:
         path = root / article.path
         if path.is_file():
