@@ -23,7 +23,7 @@
   if (other) {
     other.addEventListener('click', () => {
       const above = [...document.querySelectorAll('.bd-article section section[id]')]
-        .filter((section) => section.getBoundingClientRect().top < 130);
+        .filter((section) => section.getBoundingClientRect().top < 160);
       other.hash = above.length ? above.pop().id : '';
     });
   }
