@@ -24,8 +24,8 @@ _TOGGLE = re.compile(
 )
 _ICONS = re.compile(r'[ \t]*<script defer src="[^"]*scripts/fontawesome\.js[^"]*"></script>\n?')
 _SEARCH = re.compile(
-    r'[ \t]*<script src="[^"]*(?:searchtools|language_data|searchindex|doctools|sphinx_highlight|translations)'
-    r'\.js[^"]*"></script>\n?'
+    r'[ \t]*<script src="[^"]*(?:searchtools|language_data|searchindex|doctools|sphinx_highlight'
+    r'|translations)\.js[^"]*"></script>\n?'
 )
 _MATHJAX = re.compile(r"[ \t]*<script[^>]*>window\.MathJax = .*?</script>\n?", re.DOTALL)
 _TYPESETTER = re.compile(r'[ \t]*<script[^>]*src="[^"]*(?:mathjax|formulas)\.js[^"]*"></script>\n?')

@@ -240,24 +240,22 @@ def same_places(english: Path, chinese: Path) -> None:
             )
         renamed[name] = {a: b for a, b in zip(here, there, strict=True) if a != b}
 
-    def address(found: re.Match[str], folder: Path, own: str) -> str:
-        page, _, place = found[2].partition("#")
-        target = (
-            (folder / page).resolve().relative_to(chinese.resolve()).as_posix() if page else own
-        )
-        return f'{found[1]}{page}#{renamed.get(target, {}).get(place, place)}"'
+    def address(link: str, folder: Path, own: str) -> str:
+        page, _, place = link[:-1].removeprefix(link[: link.index('"') + 1]).partition("#")
+        there = (folder / page).resolve() if page else (chinese / own).resolve()
+        if not there.is_relative_to(chinese.resolve()):
+            return link
+        names = renamed.get(there.relative_to(chinese.resolve()).as_posix(), {})
+        return f'{link[0]}href="{page}#{names.get(place, place)}"'
 
     for path in pages_in(chinese):
         own = path.relative_to(chinese).as_posix()
         text = path.read_text(encoding="utf-8")
         for old, new in renamed.get(own, {}).items():
             text = re.sub(rf'(\sid="){re.escape(old)}"', rf'\g<1>{new}"', text)
-        text = re.sub(
-            r'(\shref=")((?!https?:|mailto:|data:)[^"#]*#[^"]+)"',
-            lambda found, p=path, o=own: _or_same(address, found, p.parent, o),
-            text,
-        )
-        path.write_text(text, encoding="utf-8")
+        pieces = re.split(r'(\shref="(?!https?:|mailto:|data:)[^"#]*#[^"]+")', text)
+        linked = (address(p, path.parent, own) if k % 2 else p for k, p in enumerate(pieces))
+        path.write_text("".join(linked), encoding="utf-8")
     index = chinese / "_static" / "search-index.js"
     if index.is_file():
         head, _, rest = index.read_text(encoding="utf-8").partition(" = ")
@@ -267,13 +265,6 @@ def same_places(english: Path, chinese: Path) -> None:
             place[1] = renamed.get(page, {}).get(place[1], place[1])
         text = json.dumps(known, ensure_ascii=False, separators=(",", ":"))
         index.write_text(f"{head} = {text};\n", encoding="utf-8")
-
-
-def _or_same(address: Callable[..., str], found: re.Match[str], folder: Path, own: str) -> str:
-    try:
-        return address(found, folder, own)
-    except ValueError:  # it leads out of the edition
-        return found[0]
 
 
 _BUTTONS = '<div class="article-header-buttons">'

@@ -78,7 +78,8 @@ def updated(catalog: Catalog, found: Iterable[Found]) -> Catalog:
         known = template.get(one.text)
         if known is not None:
             continue
-        template.add(one.text, locations=[(one.where, None)], auto_comments=comments)
+        places: list = [(one.where, None)]
+        template.add(one.text, locations=places, auto_comments=comments)
     made = Catalog(locale=LOCALE, fuzzy=False, header_comment=_HEADER)
     for entry in _entries(catalog):
         made.add(
