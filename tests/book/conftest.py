@@ -1,22 +1,18 @@
 from __future__ import annotations
 
-import fcntl
 import functools
 import os
 import re
-import shutil
 import threading
-from collections.abc import Callable
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from standin import write_standin
+from standin import ROOT, copy_project, once, write_standin
 
 from kexian_utils.runner.doctor import CHROMIUM_HINT, chromium_path
 from kexian_utils.runner.pages.book import build
 
-ROOT = Path(__file__).resolve().parents[2]
 PUBLIC = "https://owner.github.io/name/"  # of the small book
 FLAGS = (
     "--no-sandbox",
@@ -65,19 +61,6 @@ def serve():
         server.shutdown()
 
 
-def once(tmp_path_factory, name: str, make: Callable[[Path], Path]) -> Path:
-    """What `make` returns when it is given a folder; made by the first process that needs it."""
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent  # of all processes
-    made = folder / f"{name}.path"
-    with open(folder / f"{name}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not made.is_file():
-            made.write_text(str(make(folder / name)), encoding="utf-8")
-    return Path(made.read_text(encoding="utf-8"))
-
-
 @pytest.fixture(scope="session")
 def book(tmp_path_factory) -> Path:
     """The folder of the book, built once; from the notebooks' executed copies if they are fresh."""
@@ -87,19 +70,6 @@ def book(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def address(book, serve) -> str:
     return serve(book)
-
-
-def copy_project(target: Path) -> Path:
-    """A small copy of the project: the book's pages and no notebook."""
-    target.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(ROOT / "book", target / "book", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("_config.yml", "_toc.yml", "pyproject.toml"):
-        shutil.copyfile(ROOT / name, target / name)
-    for path in (ROOT / "notebooks").rglob("*.toml"):
-        copy = target / path.relative_to(ROOT)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copy)
-    return target
 
 
 @pytest.fixture(scope="session")

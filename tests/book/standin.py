@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import io
 import json
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -15,6 +19,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from kexian_utils import sliders
 from kexian_utils.mime import CLAIM_MIME, FIGURE_MIME, HEADLINE_MIME, RUN_MIME
 
+ROOT = Path(__file__).resolve().parents[2]
 ARTICLE = "8397"
 PAGE = "transformers/rope-2d"
 CODE = "answer = 6 * 7\nprint(answer)"
@@ -215,3 +220,29 @@ def write_standin(root: Path) -> Path:
     }  # fmt: skip
     path.with_suffix(".study.json").write_text(json.dumps(study), encoding="utf-8")
     return path
+
+
+def once(tmp_path_factory, name: str, make: Callable[[Path], Path]) -> Path:
+    """What `make` returns when it is given a folder; made by the first process that needs it."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # of all processes
+    made = folder / f"{name}.path"
+    with open(folder / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.is_file():
+            made.write_text(str(make(folder / name)), encoding="utf-8")
+    return Path(made.read_text(encoding="utf-8"))
+
+
+def copy_project(target: Path) -> Path:
+    """A small copy of the project: the book's pages and no notebook."""
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(ROOT / "book", target / "book", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("_config.yml", "_toc.yml", "pyproject.toml"):
+        shutil.copyfile(ROOT / name, target / name)
+    for path in (ROOT / "notebooks").rglob("*.toml"):
+        copy = target / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+    return target

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 from checks import visit
-from conftest import copy_project, once
-from standin import PAGE, write_standin
+from standin import PAGE, copy_project, once, write_standin
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
