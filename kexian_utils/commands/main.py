@@ -15,7 +15,15 @@ import click
 
 from kexian_utils import __version__
 from kexian_utils import catalogue as catalogues
-from kexian_utils.commands import answer, models, probing, runs, train_reader, translate
+from kexian_utils.commands import (
+    answer,
+    models,
+    probing,
+    runs,
+    train_reader,
+    translate,
+    word_vectors,
+)
 from kexian_utils.commands.common import Root, WholeRange, complete_names, names_argument, select
 from kexian_utils.commands.streams import INTERRUPTED, PIPE_CLOSED, forget_standard_output
 from kexian_utils.errors import ENVIRONMENT, FOUND, USAGE, KexianError
@@ -85,6 +93,7 @@ def main(ctx: click.Context) -> None:
       kexian expand small big --width 2   a wider BERT that computes the same
       kexian segment 今天天气很好               words, read off a Chinese BERT
       kexian answer 法国的首都是哪里？ a.txt    an answer, read off noisy passages
+      kexian word2vec a.txt --out a.vec   word vectors of your own text
 
     \b
     Exit codes: 0 all is well, 1 a claim missed or outputs differ, 2 bad input,
@@ -327,7 +336,7 @@ def lab(root: Root, port: int, browser: bool) -> None:
     sys.exit(subprocess.call(command + ([] if browser else ["--no-browser"])))
 
 
-for _module in (runs, models, probing, answer, train_reader, translate):
+for _module in (runs, models, probing, answer, train_reader, translate, word_vectors):
     for _command in _module.COMMANDS:
         main.add_command(_command)
 
