@@ -65,6 +65,24 @@ LAYERS = {
             layers.SelfTerminating, {"units": 4, "end": 3, "epsilon": 0.1}, (7, 3), masked=True
         ),
     ],
+    "GradientNormalizedCritic": [
+        LayerExample(
+            layers.GradientNormalizedCritic, {"kind": kind, "epsilon": 0.2}, sample,
+            factory=lambda dtype=None, sample=sample, **given: layers.GradientNormalizedCritic(
+                keras.Sequential(
+                    [keras.layers.Flatten(), keras.layers.Dense(5, "tanh", dtype=dtype),
+                     keras.layers.Dense(1, dtype=dtype)]
+                ),
+                dtype=dtype, **given,
+            ),
+        )
+        for kind, sample in (("gn", (3,)), ("gran", (2, 2, 1)), ("raw", (3,)))
+    ],
+    "Sampling": [
+        # without noise, which XLA draws in its own way
+        LayerExample(layers.Sampling, {"kl_weight": 0.1, "temperature": 0.0}, (6,)),
+        LayerExample(layers.Sampling, {"kl_weight": 0.0, "temperature": 0.0}, (3, 4)),
+    ],
     "RematBlock": [
         OfLayers(
             layers.RematBlock,

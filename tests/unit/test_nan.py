@@ -13,7 +13,8 @@ from keras import ops  # noqa: E402
 
 from kexian_utils import autodiff, losses, statistics  # noqa: E402
 from kexian_utils.foundations import dropout  # noqa: E402
-from kexian_utils.generative import distances, wgan  # noqa: E402
+from kexian_utils.generative import distances, jumps, wgan  # noqa: E402
+from kexian_utils.language import word2vec  # noqa: E402
 from kexian_utils.losses import focal  # noqa: E402
 from kexian_utils.mathematics import sphere  # noqa: E402
 from kexian_utils.optimisation import clipping, landscape, path_kernel  # noqa: E402
@@ -61,6 +62,11 @@ BY_SAMPLE = {
         losses.COMPARED["focal loss"], 2.0, SHARES + 0 * x[:, 0]
     ),
     "losses.log_elementary_symmetric": lambda x: losses.log_elementary_symmetric(x, 2)[:, 1:],
+    "word2vec.random_softmax_loss": lambda x: word2vec.random_softmax_loss(x[:, 0], x[:, 1:]),
+    "word2vec.sampled_softmax_loss": lambda x: word2vec.sampled_softmax_loss(
+        x[:, 0], x[:, 1:], SHARES, SHARES[:2]
+    ),
+    "word2vec.nce_loss": lambda x: word2vec.nce_loss(x[:, 0], x[:, 1:], SHARES, SHARES[:2]),
     "autodiff.input_gradient": lambda x: autodiff.input_gradient(squares, x, None),
     "adversarial.fgm_perturbation": lambda x: adversarial.fgm_perturbation(x, 1.0),
     "adversarial.fgm_perturbation none": lambda x: adversarial.fgm_perturbation(x, 1.0, "none"),
@@ -122,6 +128,7 @@ TOGETHER = {
         wgan.optimal_critic_1d(x[:, 0], np.ones(6), 1.0, "two_sided", np.arange(6.0)).gap
     ),
     "wgan.interpolation_density": lambda x: wgan.interpolation_density((0, 1), (1, 1), x),
+    "jumps.variation": lambda x: jumps.variation(x[:, 0], np.ones(6), np.arange(6.0)),
     "clipping.clip_by_global_norm": lambda x: clipping.clip_by_global_norm([x], 1.0)[0][0],
     "clipping.directional_smoothness": lambda x: clipping.directional_smoothness(
         lambda t: t * t, x[:, 0], np.ones(6)
@@ -155,10 +162,12 @@ OTHERS = {
     "adversarial.changed_output",
     "dropout.dropout_mask", "dropout.drop_words", "dropout.noise_groups",
     "sphere.random_directions", "stacked.he_normal", "stacked.train", "stacked.StackTrainer",
+    "word2vec.cbow_windows", "word2vec.expected_random_softmax_loss",
+    "word2vec.log_uniform_probabilities", "word2vec.most_similar", "word2vec.sample_negatives",
 }  # fmt: skip
 MODULES = (
-    adversarial, clipping, distances, dropout, landscape, losses, path_kernel, sphere, stacked,
-    wgan,
+    adversarial, clipping, distances, dropout, jumps, landscape, losses, path_kernel, sphere,
+    stacked, wgan, word2vec,
 )  # fmt: skip
 
 
