@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "comparison": ("COMPARED", "ComparedLoss", "LossFacts", "best_output", "loss_facts"),
         "focal": ("focal_posterior", "focal_probability"),
+        "gan_qp": ("QPCriticLoss", "qp_critic_loss", "qp_generator_loss"),
         "multilabel": (
             "MultilabelCategoricalCrossentropy",
             "log_elementary_symmetric",

@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "adversarial": ("AdversarialModel",),
+        "single_loss_gan": ("SingleLossGAN",),
         "virtual_adversarial": ("LabelledAndUnlabelled", "VirtualAdversarialModel"),
     },
 )

@@ -114,6 +114,8 @@ LOSSES = {
     "CategoricalSoftTruncatedCrossentropy": Example(
         losses.CategoricalSoftTruncatedCrossentropy, {"sharpness": 2.0}
     ),
+    # A scale at which differences of a thousand have a loss that float16 can hold.
+    "QPCriticLoss": Example(losses.QPCriticLoss, {"lam": 1000.0}),
 }
 
 
@@ -194,7 +196,7 @@ CALLBACKS = {
     ),
 }
 MODELS = [("AdversarialModel", norm) for norm in ("none", "l2", "linf")]
-MODELS += [("VirtualAdversarialModel", None)]
+MODELS += [("VirtualAdversarialModel", None), ("SingleLossGAN", None)]
 TRIED = {
     *(*LAYERS, *CELLS, *LOSSES, *OPTIMIZERS, *SCHEDULES, *REGULARIZERS, *CALLBACKS),
     *(name for name, _ in MODELS),
@@ -306,6 +308,19 @@ def test_model(name, norm, tmp_path):
     rng = np.random.default_rng(0)
 
     def make(policy):
+        if name == "SingleLossGAN":  # from noise of 3 numbers to samples of 1
+            widths = {"generator": (3, 2, 1), "discriminator": (1, 4, 1)}
+            players = {
+                part: keras.Sequential(
+                    [
+                        keras.Input((first,), dtype="float32"),
+                        keras.layers.Dense(middle, activation="tanh", dtype=policy),
+                        keras.layers.Dense(last, dtype=policy),
+                    ]
+                )
+                for part, (first, middle, last) in widths.items()
+            }
+            return models.SingleLossGAN(**players, weight=0.5, objective="non-saturating")
         inner = keras.Sequential(
             [
                 keras.Input((3,), dtype="float32"),
@@ -320,6 +335,8 @@ def test_model(name, norm, tmp_path):
 
     x = rng.normal(size=(BATCH, 3)).astype("float32")
     y = rng.normal(size=(BATCH, 1)).astype("float32")
+    if name == "SingleLossGAN":
+        x = (y, x)  # real samples and noise; targets are ignored
     # Directions are drawn, and XLA draws others.
     tolerance = 2e-2 if name == "VirtualAdversarialModel" else 1e-4
     contract.check_model(make, getattr(models, name), x, y, tmp_path, tolerance)

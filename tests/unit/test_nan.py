@@ -13,7 +13,12 @@ from keras import ops  # noqa: E402
 
 from kexian_utils import autodiff, losses, statistics  # noqa: E402
 from kexian_utils.foundations import dropout  # noqa: E402
-from kexian_utils.generative import distances, jumps, wgan  # noqa: E402
+from kexian_utils.generative import (  # noqa: E402
+    distances,
+    jumps,
+    quadratic_potential,
+    wgan,
+)
 from kexian_utils.language import word2vec  # noqa: E402
 from kexian_utils.losses import focal  # noqa: E402
 from kexian_utils.mathematics import sphere  # noqa: E402
@@ -95,6 +100,7 @@ BY_SAMPLE = {
     "sphere.cosine_pdf": lambda x: sphere.cosine_pdf(np.tanh(x[:, 0]), 5),
     "losses.focal_posterior": lambda x: focal.focal_posterior(SHARES + 0 * x[:, 0]),
     "losses.focal_probability": lambda x: focal.focal_probability(SHARES + 0 * x[:, 0]),
+    "losses.qp_critic_loss": lambda x: losses.qp_critic_loss(x, np.ones((6, 3))),
     "clipping.l0_l1_step_size": lambda x: clipping.l0_l1_step_size(np.abs(x[:, 0]), 1.0, 0.5),
     "sphere.angle_variance": lambda x: sphere.angle_variance(2 + np.abs(x[:, 0])),
 }
@@ -107,6 +113,11 @@ TOGETHER = {
     "losses.SoftTruncatedCrossentropy": lambda x: losses.SoftTruncatedCrossentropy()(LABELS, x),
     "losses.CategoricalSoftTruncatedCrossentropy": lambda x: (
         losses.CategoricalSoftTruncatedCrossentropy()(ONE_HOT, x)
+    ),
+    "losses.QPCriticLoss": lambda x: losses.QPCriticLoss()(np.ones((6, 3)), x),
+    "losses.qp_generator_loss": losses.qp_generator_loss,
+    "quadratic_potential.qp_divergence": lambda x: (
+        quadratic_potential.qp_divergence([1, 0], [0, 1], np.abs(x[0, 0]) * (1 - np.eye(2))).value
     ),
     "losses.SoftAccuracyLoss": lambda x: losses.SoftAccuracyLoss(from_logits=True)(ONE_HOT, x),
     "losses.SoftF1Loss": lambda x: losses.SoftF1Loss(from_logits=True)(LABELS, x),
@@ -166,8 +177,8 @@ OTHERS = {
     "word2vec.log_uniform_probabilities", "word2vec.most_similar", "word2vec.sample_negatives",
 }  # fmt: skip
 MODULES = (
-    adversarial, clipping, distances, dropout, jumps, landscape, losses, path_kernel, sphere,
-    stacked, wgan, word2vec,
+    adversarial, clipping, distances, dropout, jumps, landscape, losses, path_kernel,
+    quadratic_potential, sphere, stacked, wgan, word2vec,
 )  # fmt: skip
 
 
