@@ -8,10 +8,10 @@ import numpy as np
 
 from kexian_utils import _checks
 
-__all__ = ["Variation", "variation"]
+__all__ = ["SplitVariation", "variation"]
 
 
-class Variation(NamedTuple):
+class SplitVariation(NamedTuple):
     """The total variation along a line, in two parts; see :func:`variation`.
 
     Attributes:
@@ -19,7 +19,7 @@ class Variation(NamedTuple):
         jumps: the rest.
 
     Examples:
-        >>> Variation(inside=1.0, jumps=3.0).share
+        >>> SplitVariation(inside=1.0, jumps=3.0).share
         0.75
     """
 
@@ -33,7 +33,7 @@ class Variation(NamedTuple):
         return self.jumps / total if total else float("nan")
 
 
-def variation(values: Any, slopes: Any, points: Any) -> Variation:
+def variation(values: Any, slopes: Any, points: Any) -> SplitVariation:
     r"""Divide a function's variation along a line into slopes and jumps.
 
     The total variation is :math:`\sum_i|f(x_{i+1})-f(x_i)|`. Where the function is continuous
@@ -74,4 +74,4 @@ def variation(values: Any, slopes: Any, points: Any) -> Variation:
     smooth = np.sum((slopes[1:] + slopes[:-1]) / 2 * np.diff(points, axis=0), axis=1)
     steps = np.diff(values)
     jumps = np.abs(steps - smooth).sum()
-    return Variation(float(max(np.abs(steps).sum() - jumps, 0.0)), float(jumps))
+    return SplitVariation(float(max(np.abs(steps).sum() - jumps, 0.0)), float(jumps))

@@ -88,7 +88,7 @@ def test_what_it_refuses():
 def test_a_staircase_is_all_jumps_and_a_line_none():
     x = np.linspace(0, 1, 1001)
     stairs = np.floor(10 * x + 1e-9)
-    assert jumps.variation(stairs, np.zeros(1001), x) == jumps.Variation(0.0, 10.0)
+    assert jumps.variation(stairs, np.zeros(1001), x) == jumps.SplitVariation(0.0, 10.0)
     found = jumps.variation(-3 * x, np.full(1001, -3.0), x)
     np.testing.assert_allclose(found, (3, 0), atol=1e-9)
     assert np.isnan(jumps.variation([1.0, 1.0], [0.0, 0.0], [0.0, 1.0]).share)
