@@ -44,7 +44,7 @@ def qp_divergence(
     unary one. The first has a closed form; the second is the voltage of a network of resistors.
     Pairs of weight 0 are not told apart by the binary critic (their difference is given as 0).
 
-    Source: article 6163, equations (4), (7) and (11).
+    Source: article 6163, equations (4), (7) and (10).
 
     Args:
         p: weights of the real distribution, shape (n,), sum 1.

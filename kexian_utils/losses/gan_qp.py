@@ -21,7 +21,7 @@ def qp_critic_loss(difference: Any, distance: Any, lam: float = 1.0) -> Any:
     .. math:: -t+\frac{t^2}{2\lambda d}
 
     A pair at the distance 0 is the same sample twice, of which the critic's difference is 0, too:
-    its loss is 0. Source: article 6163, equation (10).
+    its loss is 0. Source: article 6163, equation (13).
 
     Args:
         difference: :math:`t`, the critic's score of a real sample minus that of a generated one,
@@ -60,7 +60,7 @@ def qp_critic_loss(difference: Any, distance: Any, lam: float = 1.0) -> Any:
 def qp_generator_loss(difference: Any) -> Any:
     """What the generator of GAN-QP minimises: the mean difference of the critic.
 
-    The quadratic term stays out, see article 6163, step 9 and equation (10).
+    The quadratic term stays out, see article 6163, step 10 and equation (13).
 
     Args:
         difference: of the critic, real minus generated, any shape.

@@ -45,7 +45,7 @@ class SingleLossGAN(keras.Model):
 
     Both steps are taken from the same state: this is simultaneous training, not alternating. With
     gradient descent `weight` multiplies the generator's learning rate; with Adam or RMSprop,
-    which divide by the size of the gradient, it does nothing. Source: article 6387, equations
+    which divide by the size of the gradient, it does next to nothing. Source: article 6387, equations
     (4) and (6). Backends: TensorFlow and JAX.
 
     Args:
@@ -60,8 +60,9 @@ class SingleLossGAN(keras.Model):
         name: of the model.
 
     Raises:
-        ValueError: `weight` or `objective` is outside its range, or the discriminator draws
-            random numbers and `share_scores` is False.
+        ValueError: `weight` or `objective` is outside its range; the discriminator draws random
+            numbers and `share_scores` is False; or it has spectral normalization, whose matrix
+            changes with every call, so that the term would move the discriminator.
 
     Examples:
         >>> import keras
@@ -94,6 +95,17 @@ class SingleLossGAN(keras.Model):
             raise ValueError(
                 "discriminator must not draw random numbers, or the term of value 0 would have "
                 f"another value, got the layers {draws}: pass share_scores=True"
+            )
+        spectral = [
+            layer.name
+            for layer in discriminator._flatten_layers(include_self=False)
+            if isinstance(layer, keras.layers.SpectralNormalization)
+        ]
+        if spectral:
+            raise ValueError(
+                "discriminator must not change with every call, or the term of value 0 would move "
+                f"it, got the spectrally normalized layers {spectral}: take the wrapper off, or "
+                "train the two players in turns"
             )
         super().__init__(name=name, **kwargs)
         self.generator = generator
