@@ -45,8 +45,8 @@ class SingleLossGAN(keras.Model):
 
     Both steps are taken from the same state: this is simultaneous training, not alternating. With
     gradient descent `weight` multiplies the generator's learning rate; with Adam or RMSprop,
-    which divide by the size of the gradient, it does next to nothing. Source: article 6387, equations
-    (4) and (6). Backends: TensorFlow and JAX.
+    which divide by the size of the gradient, it does next to nothing. Source: article 6387,
+    equations (4) and (6). Backends: TensorFlow and JAX.
 
     Args:
         generator: a built model from noise to samples.

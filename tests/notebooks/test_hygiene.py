@@ -301,6 +301,7 @@ FAULTS = {
     "no Chinese title": (replace("title", "小样例", "样例"), "lacks the article's Chinese title"),
     "it can be shown": (append_text("It can be\nshown that a = b."), "“It can be shown”"),
     "easy to see": (append_text("It is easy to see."), "“easy to see”"),
+    "a lost backslash": (append_text("An angle $\theta$."), "a control character before"),
     "left to the reader": (append_text("This is left to the reader."), "“left to the reader”"),
     "other references": (replace("end", "Inequalities*", "Equalities*"), "`kexian refresh 1`"),
     "unknown key": (replace("end", "references: hardy1934", "references: h"), "has no entry h"),

@@ -161,3 +161,9 @@ def test_nan_comes_out_as_nan():
     spoilt = REAL.copy()
     spoilt[0, 0] = np.nan
     assert np.isnan(model.train_on_batch((spoilt, NOISE), return_dict=True)["loss"])
+
+
+def test_spectral_normalization_is_refused():
+    """Its matrix changes with every call: the term would move the discriminator, unseen."""
+    with pytest.raises(ValueError, match="change with every call"):
+        SingleLossGAN(*players(layers.SpectralNormalization(layers.Dense(4))), share_scores=True)

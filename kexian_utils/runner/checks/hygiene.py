@@ -682,6 +682,14 @@ def _voice(subject: _Subject) -> Iterator[str]:
             yield f"{subject.where(index)}: “{match.group()}”; the book writes log and □."
 
 
+def _characters(subject: _Subject) -> Iterator[str]:
+    r"""No tab and no other control character in prose: a lost backslash makes one of `\theta`."""
+    for index, text in subject.prose():
+        if match := re.search(r"[\x00-\x09\x0b-\x1f]", text):
+            near = text[match.start() : match.start() + 12]
+            yield f"{subject.where(index)}: a control character before {near!r}; write a backslash."
+
+
 def _references(subject: _Subject) -> Iterator[str]:
     """A section References holds what `kexian refresh` makes from `book/references.bib`."""
     text = "\n\n".join(cell.source for _, cell in subject.cells("markdown"))
@@ -731,6 +739,7 @@ RULES = (
     _byline,
     _phrases,
     _voice,
+    _characters,
     _references,
 )
 
