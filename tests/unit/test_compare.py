@@ -329,3 +329,15 @@ def test_a_number_may_be_any_but_not_nan_or_infinite():
         assert json_difference(1.0, wrong, any_number)
         assert json_difference(wrong, 1.0, any_number)
     assert json_difference([1.0], [1.0, 2.0], any_number)
+
+
+def test_what_the_end_repeats_is_not_compared_twice_elsewhere():
+    def ended(processor, number):
+        notebook = chapter_on(processor, 3, 0.25)
+        shown = [display({"text/markdown": f"| C1 | {number} |"})]
+        last = nbformat.v4.new_code_cell("exp.finish()", id="finish", outputs=shown)
+        return nbformat.v4.new_notebook(cells=[*notebook.cells, last])
+
+    here, there = "x86_64 avx2 avx512f", "x86_64 avx2"
+    assert compare_notebooks(ended(here, 10), ended(there, 9)) == []
+    assert [d.cell_id for d in compare_notebooks(ended(here, 10), ended(here, 9))] == ["finish"]
