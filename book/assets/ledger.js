@@ -1,6 +1,9 @@
 // Filters, sorts, counts and exports the table of claims. Without this script the whole table is shown.
 (() => {
-  const say = window.kexianSay;
+  // This script runs before the formulas are set, and so before the words of another language are
+  // there; `pageshow` tells the count again.
+  const say = (text, ...values) => (window.kexianSay ? window.kexianSay(text, ...values)
+    : text.replace(/\{(\d+)\}/g, (_, k) => values[k - 1]));
   const form = document.querySelector('.kexian-filter');
   const table = document.querySelector('.kexian-ledger');
   if (!form || !table) return;
