@@ -328,7 +328,10 @@ def test_a_number_may_be_any_but_not_nan_or_infinite():
     for wrong in (math.nan, math.inf):
         assert json_difference(1.0, wrong, any_number)
         assert json_difference(wrong, 1.0, any_number)
-    assert json_difference([1.0], [1.0, 2.0], any_number)
+    assert json_difference([1.0], [3.0, 2.0], any_number) is None
+    assert json_difference([1.0], [1.0, math.nan], any_number)
+    assert json_difference([1.0], [], any_number)
+    assert json_difference(["a"], ["a", "b"], any_number)
 
 
 def test_what_the_end_repeats_is_not_compared_twice_elsewhere():

@@ -209,6 +209,8 @@ def json_difference(
                 return found
         return None
     if is_list(old) and is_list(new):
+        if tolerance.any_number and all(map(_is_finite, (*old, *new))) and old and new:
+            return None  # nor does it matter how many there are
         if len(old) != len(new):
             return JsonDifference(f"{here}: length differs", len(old), len(new))
         for k, (first, second) in enumerate(zip(old, new, strict=True)):
@@ -236,6 +238,10 @@ def is_list(value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_finite(value: Any) -> bool:
+    return _is_number(value) and math.isfinite(value)
 
 
 def _is_array_digest(value: Mapping) -> bool:
