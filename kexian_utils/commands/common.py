@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,3 +128,34 @@ def names_argument(required: bool = False) -> Any:
         metavar="[ID|PART|all]...",
         shell_complete=complete_names,
     )
+
+
+def training_lines(clock: Callable[[], float]) -> Callable[[dict[str, Any]], None]:
+    """A line at the end of each epoch; on a terminal one that is overwritten in between."""
+    shown, losses = clock(), []
+
+    def show(state: dict[str, Any]) -> None:
+        nonlocal shown
+        if math.isfinite(state["loss"]):  # a batch may be empty
+            losses.append(state["loss"])
+        minutes, seconds = divmod(round(state["seconds_left"]), 60)
+        left = f"{minutes} min {seconds:02d} s left"
+        step, steps = state["step"], state["steps"]
+        if step % (steps // state["epochs"]) == 0:
+            loss = sum(losses) / len(losses) if losses else math.nan
+            click.echo(f"epoch {state['epoch']} of {state['epochs']}: loss {loss:.3f}; {left}")
+            losses.clear()
+        elif sys.stderr.isatty() and clock() - shown > 1:
+            shown = clock()
+            line = f"step {step:,} of {steps:,}: loss {state['loss']:.2f}; {left}"
+            click.echo(f"\r{line}   \r", err=True, nl=False)
+
+    return show
+
+
+def remove_run(state: Path) -> None:
+    """What the training wrote there, and the folder if it is empty then."""
+    for name in ("state.npz", "state.npz.part", "training.json", "training.json.part"):
+        (state / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        state.rmdir()

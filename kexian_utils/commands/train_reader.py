@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
 from kexian_utils import _checks
-from kexian_utils.commands.common import RealRange, WholeRange, count_option, seed_option
+from kexian_utils.commands.common import (
+    RealRange,
+    WholeRange,
+    count_option,
+    remove_run,
+    seed_option,
+    training_lines,
+)
 from kexian_utils.commands.questions import (
     Item,
     Window,
@@ -116,7 +121,7 @@ def train_reader(
         plan = (epochs, batch_size, learning_rate)
         _train(reader, examples, plan, state, save_every)
         reader.save(target)
-        _remove_run(state)
+        remove_run(state)
         click.echo(
             f"{target} is written. Try: echo 巴黎是法国的首都。 | "
             f"kexian answer --reader {target} 法国的首都是哪里？"
@@ -226,7 +231,7 @@ def _train(
 
     rows = [(e.question, e.answers, [w.text for w in e.windows]) for e in examples]
     click.echo(_summary(rows))
-    reader.fit(rows, Training(*plan), state, save_every, _training_lines(time.monotonic))
+    reader.fit(rows, Training(*plan), state, save_every, training_lines(time.monotonic))
 
 
 def _summary(rows: Sequence[tuple[str, Sequence[str], Sequence[str]]]) -> str:
@@ -235,36 +240,6 @@ def _summary(rows: Sequence[tuple[str, Sequence[str], Sequence[str]]]) -> str:
     pairs = [(answers, text) for _, answers, texts in rows for text in texts]
     held = sum(any(alike(a) in alike(text) for a in answers) for answers, text in pairs)
     return f"{len(rows):,} questions, {len(pairs):,} passages, {held:,} of them hold an answer."
-
-
-def _training_lines(clock: Callable[[], float]) -> Callable[[dict[str, Any]], None]:
-    """A line at the end of each epoch; on a terminal one that is overwritten in between."""
-    shown, losses = clock(), []
-
-    def show(state: dict[str, Any]) -> None:
-        nonlocal shown
-        losses.append(state["loss"])
-        minutes, seconds = divmod(round(state["seconds_left"]), 60)
-        left = f"{minutes} min {seconds:02d} s left"
-        step, steps = state["step"], state["steps"]
-        if step % (steps // state["epochs"]) == 0:
-            loss = sum(losses) / len(losses)
-            click.echo(f"epoch {state['epoch']} of {state['epochs']}: loss {loss:.3f}; {left}")
-            losses.clear()
-        elif sys.stderr.isatty() and clock() - shown > 1:
-            shown = clock()
-            line = f"step {step:,} of {steps:,}: loss {state['loss']:.2f}; {left}"
-            click.echo(f"\r{line}   \r", err=True, nl=False)
-
-    return show
-
-
-def _remove_run(state: Path) -> None:
-    """What the training wrote there, and the folder if it is empty then."""
-    for name in ("state.npz", "state.npz.part", "training.json", "training.json.part"):
-        (state / name).unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        state.rmdir()
 
 
 def _scores(reader: Any, examples: Sequence[_Example]) -> str:

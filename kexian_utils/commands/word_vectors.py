@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from kexian_utils import _checks
-from kexian_utils.commands.common import RealRange, count_option, seed_option
+from kexian_utils.commands.common import (
+    RealRange,
+    count_option,
+    remove_run,
+    seed_option,
+    training_lines,
+)
 from kexian_utils.commands.streams import INTERRUPTED, named, raw_lines
 from kexian_utils.errors import KexianError, from_stopped_run
 
@@ -131,15 +134,20 @@ def word2vec(
         f"{min_count} times or more."
     )
     try:
-        show = _training_lines(time.monotonic)
+        show = training_lines(time.monotonic)
         vectors = train_word_vectors(numbered, plan, seed, state, save_every, show)
         vectors.save(target)
-        _remove_run(state)
+        remove_run(state)
     except KeyboardInterrupt:
         message = f"interrupted; {state} is kept: the same command goes on where it stopped."
         if not state.exists():
             message = f"interrupted; {target} is written." if target.exists() else "interrupted."
         raise KexianError(message, INTERRUPTED) from None
+    except FloatingPointError:
+        raise KexianError(
+            "the training diverged: its loss is no number any more; choose a smaller "
+            f"--learning-rate, and remove {state}."
+        ) from None
     except OSError as error:
         raise from_stopped_run(error, target) from None
     click.echo(f"{target} is written.")
@@ -198,41 +206,6 @@ def _lines(text: str) -> list[str]:
 def _has_spaces(lines: Sequence[str]) -> bool:
     size = sum(len(line.strip()) for line in lines)
     return sum(max(len(line.split()) - 1, 0) for line in lines) >= _SPACES * size
-
-
-def _training_lines(clock: Callable[[], float]) -> Callable[[dict[str, Any]], None]:
-    """A line at the end of each epoch; on a terminal one that is overwritten in between."""
-    shown, losses = clock(), []
-
-    def show(state: dict[str, Any]) -> None:
-        nonlocal shown
-        if not math.isfinite(state["loss"]):
-            raise KexianError(
-                "the training diverged: its loss is no number any more; choose a smaller "
-                "--learning-rate, and remove the folder of the run."
-            )
-        losses.append(state["loss"])
-        minutes, seconds = divmod(round(state["seconds_left"]), 60)
-        left = f"{minutes} min {seconds:02d} s left"
-        step, steps = state["step"], state["steps"]
-        if step % (steps // state["epochs"]) == 0:
-            loss = sum(losses) / len(losses)
-            click.echo(f"epoch {state['epoch']} of {state['epochs']}: loss {loss:.3f}; {left}")
-            losses.clear()
-        elif sys.stderr.isatty() and clock() - shown > 1:
-            shown = clock()
-            line = f"step {step:,} of {steps:,}: loss {state['loss']:.2f}; {left}"
-            click.echo(f"\r{line}   \r", err=True, nl=False)
-
-    return show
-
-
-def _remove_run(state: Path) -> None:
-    """What the training wrote there, and the folder if it is empty then."""
-    for name in ("state.npz", "state.npz.part", "training.json", "training.json.part"):
-        (state / name).unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        state.rmdir()
 
 
 COMMANDS = (word2vec,)

@@ -35,6 +35,7 @@ __all__ = [
 
 _PIECES = re.compile("[\u3400-\u9fff\uf900-\ufaff]+|[0-9A-Za-z０-９Ａ-Ｚａ-ｚ.．%％]+|\\S")
 _CUT_SHARE = 0.6  # of the gaps between characters, as for `kexian segment` without a threshold
+_DIVERGED = "the training diverged: choose a smaller learning_rate than {:g}"
 _SAMPLE = 1000  # lines that the threshold is taken from
 _STATE = ("inputs", "outputs", "input_sums", "output_sums", "losses", "step")
 
@@ -292,6 +293,7 @@ def train_word_vectors(
 
     Raises:
         ValueError: if the folder holds another run or other things.
+        FloatingPointError: if the training diverges.
 
     Examples:
         >>> rng = np.random.default_rng(0)
@@ -330,6 +332,8 @@ def train_word_vectors(
             write_state(path, [], **arrays, losses=losses, step=made)
 
     run_steps(first, steps, step, save, save_every, report)
+    if not np.isfinite(learner.inputs).all():
+        raise FloatingPointError(_DIVERGED.format(training.learning_rate))
     return WordVectors(text.words, learner.inputs[:-1])
 
 
@@ -361,7 +365,7 @@ class _Learner:
         self._epoch = epoch
 
     def step(self, number: int, rate: float) -> float:
-        """Make the step of this number; the loss before it."""
+        """Make the step of this number; the loss before it, NaN if thinning emptied the batch."""
         epoch, batch = divmod(number, self.batches)
         if epoch != self._epoch:
             self._start(epoch)
@@ -385,6 +389,8 @@ class _Learner:
         weights = np.exp(z)
         total = weights.sum(axis=1, keepdims=True)
         loss = float(np.mean(np.log(total[:, 0]) - z[:, 0]))
+        if not np.isfinite(loss):
+            raise FloatingPointError(_DIVERGED.format(self.training.learning_rate))
         weights /= total  # equation (4)
         weights[:, 0] -= 1
         back = weights[:, :1] * rows + weights[:, 1:] @ others

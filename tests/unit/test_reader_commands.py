@@ -199,7 +199,7 @@ def prepare(how, number, sign):
     elif how == "write":
         os.replace = counted(replace)
     elif how == "saved":
-        train_reader._remove_run = counted(train_reader._remove_run)
+        train_reader.remove_run = counted(train_reader.remove_run)
 
 small = functools.partial(reader.ReaderConfig, question_rates=(1,), passage_rates=(2,))
 reader.character_vectors(64)  # is the same in all calls

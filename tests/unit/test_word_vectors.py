@@ -205,3 +205,16 @@ def test_a_killed_command_goes_on(text, tmp_path):
     (tmp_path / "k.vec").unlink()
     assert subprocess.run(command, capture_output=True, env=os.environ).returncode == 0
     assert parsed(tmp_path / "k.vec") == killed
+
+
+def test_only_a_loss_that_diverges_stops_the_training():
+    """A batch that thinning emptied has no loss either, and is no fault."""
+    text = number_words([["a", "b", "c"] * 40])
+    seen = []
+    plan = VectorTraining(4, 2, 2, batch_size=1, thinning=1e-6)
+    train_word_vectors(text, plan, report=lambda state: seen.append(state["loss"]))
+    assert np.isnan(seen).any()
+    for epochs in (1, 9):  # seen in the vectors, and in the loss of a later step
+        wild = VectorTraining(4, epochs, 2, learning_rate=1e39)
+        with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match="than 1e\\+39"):
+            train_word_vectors(text, wild)
