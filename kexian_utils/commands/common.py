@@ -153,6 +153,14 @@ def training_lines(clock: Callable[[], float]) -> Callable[[dict[str, Any]], Non
     return show
 
 
+def diverged(state: Path) -> KexianError:
+    """What a command says of a training whose loss is no number any more."""
+    return KexianError(
+        "the training diverged: its loss is no number any more; choose a smaller --learning-rate, "
+        f"and remove {state}."
+    )
+
+
 def remove_run(state: Path) -> None:
     """What the training wrote there, and the folder if it is empty then."""
     for name in ("state.npz", "state.npz.part", "training.json", "training.json.part"):

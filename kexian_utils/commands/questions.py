@@ -14,9 +14,11 @@ from kexian_utils.errors import ENVIRONMENT, KexianError
 
 QUESTIONS, WINDOWS = 64, 2048  # that are answered together, at most
 
+MAX_LENGTH = 256
+
 max_length_option = click.option(
     "--max-length",
-    default=256,
+    default=MAX_LENGTH,
     type=WholeRange(min=1),
     metavar="N",
     show_default=True,

@@ -15,6 +15,7 @@ from kexian_utils.commands.common import (
     RealRange,
     WholeRange,
     count_option,
+    diverged,
     remove_run,
     seed_option,
     training_lines,
@@ -133,6 +134,8 @@ def train_reader(
         if not state.exists():
             message = f"interrupted; {target} is written." if target.exists() else "interrupted."
         raise KexianError(message, INTERRUPTED) from None
+    except FloatingPointError:
+        raise diverged(state) from None
     except OSError as error:
         raise from_stopped_run(error, target) from None
 

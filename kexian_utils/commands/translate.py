@@ -73,7 +73,8 @@ def _write_notebook(root: Root, chosen: list[str], path: Path) -> None:
 
     if len(chosen) != 1:
         raise KexianError(f"--notebook is of one chapter, got {len(chosen)}; name one by its id.")
-    _checks.new_path("--notebook", path)
+    if _checks.new_path("--notebook", path).exists():
+        raise KexianError(f"--notebook {path} exists; choose another name, or remove it.")
     article = root.catalogue.article(chosen[0])
     english = read_notebook(root.path / article.path)
     made = edition.translated(english, project.article_words(root.path, article.id))

@@ -13,6 +13,7 @@ from kexian_utils import _checks
 from kexian_utils.commands.common import (
     RealRange,
     count_option,
+    diverged,
     remove_run,
     seed_option,
     training_lines,
@@ -144,10 +145,7 @@ def word2vec(
             message = f"interrupted; {target} is written." if target.exists() else "interrupted."
         raise KexianError(message, INTERRUPTED) from None
     except FloatingPointError:
-        raise KexianError(
-            "the training diverged: its loss is no number any more; choose a smaller "
-            f"--learning-rate, and remove {state}."
-        ) from None
+        raise diverged(state) from None
     except OSError as error:
         raise from_stopped_run(error, target) from None
     click.echo(f"{target} is written.")

@@ -6,6 +6,7 @@ Sources: https://kexue.fm/archives/5409 and https://kexue.fm/archives/6906.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -218,6 +219,7 @@ def train(
 
     Raises:
         ValueError: if the folder holds another run or other things.
+        FloatingPointError: if the training diverges.
 
     Examples:
         >>> from kexian_utils.qa.network import ReaderConfig, reader_network
@@ -251,6 +253,11 @@ def train(
 
     def step(number: int) -> dict[str, Any]:
         losses[number] = _step(learner, data, number)
+        if not math.isfinite(losses[number]):
+            raise FloatingPointError(
+                f"the training diverged at step {number + 1}: its loss is no number any more; "
+                f"choose a learning_rate below {training.learning_rate:g}"
+            )
         return {
             "epoch": number // len(data) + 1,
             "epochs": training.epochs,
@@ -263,7 +270,7 @@ def train(
 
     run_steps(_iterations(learner), steps, step, save, save_every, report)
     learner.optimizer.finalize_variable_values(learner.trainable_variables)
-    return [200 * float(np.nanmean(part)) for part in np.split(losses, training.epochs)]
+    return [200 * float(np.mean(part)) for part in np.split(losses, training.epochs)]
 
 
 def _learner(network: keras.Model, training: Training, batches: int) -> keras.Model:

@@ -59,11 +59,14 @@ def read(path: Path) -> Catalog:
     if not path.is_file():
         return Catalog(locale=LOCALE, fuzzy=False, header_comment=_HEADER)
     try:
-        return read_po(io.BytesIO(path.read_bytes()), locale=LOCALE, abort_invalid=True)
+        catalog = read_po(io.BytesIO(path.read_bytes()), locale=LOCALE, abort_invalid=True)
     except Exception as error:  # babel raises what it likes, UnicodeDecodeError among it
         raise KexianError(
             f"{path} is no readable PO file ({error}); take back its last change.", FOUND
         ) from error
+    for entry in _entries(catalog):  # the file's own comment is read as that of the first message
+        entry.user_comments = [c for c in entry.user_comments if f"# {c}" != _HEADER]
+    return catalog
 
 
 def updated(catalog: Catalog, found: Iterable[Found]) -> Catalog:
