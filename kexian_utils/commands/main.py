@@ -291,17 +291,28 @@ def book(root: Root, source: str) -> None:
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Where to write it; default: kexian.pdf in the build folder.",
+    help="Where to write it; default: kexian.pdf in the build folder. The Chinese edition goes "
+    "beside it, as kexian-zh.pdf.",
 )
 @click.pass_obj
 def pdf(root: Root, out: Path | None) -> None:
-    """Print the built book into one PDF with bookmarks (minutes; needs Chromium)."""
+    """Print the built book into one PDF with bookmarks, and its Chinese edition into another.
+
+    It takes minutes and needs Chromium.
+    """
     from kexian_utils.runner.execution.files import build_folder
+    from kexian_utils.runner.pages.chinese import FOLDER
     from kexian_utils.runner.pages.pdf import NAME, write_pdf
 
     folder = build_folder(root.path)
-    made = write_pdf(folder / "book", out or folder / NAME)
-    click.echo(f"The book is printed: {made} ({made.stat().st_size / 1e6:.0f} MB)")
+    target = out or folder / NAME
+    editions = {folder / "book": target}
+    if (folder / "book" / FOLDER / "index.html").is_file():
+        chinese = target.with_name(f"{target.stem}-{FOLDER}{target.suffix}")
+        editions[folder / "book" / FOLDER] = chinese
+    for pages, file in editions.items():
+        made = write_pdf(pages, file)
+        click.echo(f"The book is printed: {made} ({made.stat().st_size / 1e6:.0f} MB)")
 
 
 @main.command()

@@ -235,10 +235,11 @@ def once(tmp_path_factory, name: str, make: Callable[[Path], Path]) -> Path:
     return Path(made.read_text(encoding="utf-8"))
 
 
-def copy_project(target: Path) -> Path:
-    """A small copy of the project: the book's pages and no notebook."""
+def copy_project(target: Path, chinese: bool = False) -> Path:
+    """A small copy of the project: the book's pages and no notebook, in English or in both."""
     target.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(ROOT / "book", target / "book", ignore=shutil.ignore_patterns("__pycache__"))
+    left = ["__pycache__"] if chinese else ["__pycache__", "locale"]
+    shutil.copytree(ROOT / "book", target / "book", ignore=shutil.ignore_patterns(*left))
     for name in ("_config.yml", "_toc.yml", "pyproject.toml"):
         shutil.copyfile(ROOT / name, target / name)
     for path in (ROOT / "notebooks").rglob("*.toml"):

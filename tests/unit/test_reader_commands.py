@@ -396,7 +396,9 @@ def test_the_reader_of_real_text_is_the_default(tmp_path):
     """It reads a long passage whole, and says nothing where nothing is said."""
     from kexian_utils.qa.pointer import PointerReader, chinese_reader
 
-    long = "这一带山多水少，交通不便。" * 40 + "《红楼梦》的作者是清代的曹雪芹。" + "山路很远。" * 60
+    long = (
+        "这一带山多水少，交通不便。" * 40 + "《红楼梦》的作者是清代的曹雪芹。" + "山路很远。" * 60
+    )
     other = "水稻是一种喜温的作物。" * 20
     (tmp_path / "long.txt").write_text(long, encoding="utf-8")
     reader = PointerReader.load(chinese_reader())

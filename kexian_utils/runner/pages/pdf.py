@@ -13,13 +13,33 @@ from collections.abc import Container, Iterator
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urldefrag
 
 from kexian_utils import __version__
 from kexian_utils.errors import ENVIRONMENT, KexianError
+from kexian_utils.runner.pages.chinese import FOLDER
 
 NAME = "kexian.pdf"
+
+
+class _Words(NamedTuple):
+    """What the printed book says beside its pages."""
+
+    lang: str
+    about: str
+    version: str
+    contents: str
+
+
+_ENGLISH = _Words(
+    "en",
+    "An executable companion to <em>Scientific Spaces</em> "
+    '(<span lang="zh">科学空间</span>), the blog of Su Jianlin (<span lang="zh">苏剑林</span>)',
+    "The Kexian authors · version",
+    "Contents",
+)
+_CHINESE = _Words("zh-CN", "苏剑林的博客《科学空间》的可执行伴读", "Kexian 的作者们 · 版本", "目录")
 # A4 less its margins, in CSS pixels: the page is laid out as wide as it is printed.
 WIDTH = round((210 - 2 * 18) / 25.4 * 96)
 _ARTICLE = re.compile(r'<article class="bd-article">(.*)</article>', re.DOTALL)
@@ -63,7 +83,7 @@ def write_pdf(book: Path, target: Path) -> Path:
     """Print the built book into one file.
 
     Args:
-        book: the folder of the built pages.
+        book: the folder of the built pages, of the Chinese ones its folder "zh".
         target: the PDF to write.
 
     Raises:
@@ -147,9 +167,9 @@ def join(book: Path, root: str = "") -> str:
         body = _DROPPED.sub("", article[1] if article else "")
         title = re.search(r"<h1>(.*?)<a class=\"headerlink\"", body, re.DOTALL)
         kind = "chapter" if "kexian-about" in body else "page"
-        words = title[1] if title else html.escape(name)
+        entry = title[1] if title else html.escape(name)
         contents.append(
-            f'<li class="kexian-{kind}"><a href="#{_id(name)}">{words}</a>'
+            f'<li class="kexian-{kind}"><a href="#{_id(name)}">{entry}</a>'
             '<span class="kexian-dots"></span></li>'
         )
         body = _TAG.sub(partial(_moved, name=name, known=texts.keys(), root=root), body)
@@ -157,16 +177,14 @@ def join(book: Path, root: str = "") -> str:
         sheets.append(f'<article class="bd-article kexian-sheet" id="{_id(name)}">{body}</article>')
     head = "\n".join([*_HEAD.findall(texts["index.html"]), *mathjax])
     head = re.sub(r"<[^>]+>", lambda tag: _ADDRESS.sub(rf'\1="{root}\2"', tag[0]), head)
+    words = _CHINESE if book.name == FOLDER else _ENGLISH
     return (
-        '<!doctype html><html lang="en" data-theme="light" data-mode="light"><head>'
+        f'<!doctype html><html lang="{words.lang}" data-theme="light" data-mode="light"><head>'
         f'<meta charset="utf-8"><title>Kexian {__version__}</title>\n{head}\n'
         f'<style>{_STYLE}</style></head>\n<body><main class="bd-content">\n'
         '<article class="bd-article kexian-title"><h1>Kexian</h1>'
-        "<p>An executable companion to <em>Scientific Spaces</em> "
-        '(<span lang="zh">科学空间</span>), the blog of Su Jianlin '
-        '(<span lang="zh">苏剑林</span>)</p>'
-        f"<p>The Kexian authors · version {__version__}</p></article>\n"
-        '<article class="bd-article kexian-sheet kexian-toc"><h1>Contents</h1>'
+        f"<p>{words.about}</p><p>{words.version} {__version__}</p></article>\n"
+        f'<article class="bd-article kexian-sheet kexian-toc"><h1>{words.contents}</h1>'
         f"<ol>{''.join(contents)}</ol></article>\n" + "\n".join(sheets) + "\n</main></body></html>"
     )
 

@@ -391,21 +391,27 @@ def ledger(book: Book, _: str) -> str:
 
 # -- errata ---------------------------------------------------------------------------------------
 
-_ERRATA = re.compile(r"^(#{2,4})\s+(.*\b(?:err|errs|errata|erratum|aged)\b.*)$", re.I | re.M)
+_ERRATA = re.compile(r"\b(?:err|errs|errata|erratum|aged)\b", re.I)
+_HEADING = re.compile(r"^(#{1,6})\s+(.*?)\s*$", re.M)
 
 
-def written_errata(chapter: Chapter) -> tuple[str, str] | None:
-    """The title and the text of a notebook's section on where the article errs, or None."""
+def written_errata(chapter: Chapter) -> tuple[str, str, str] | None:
+    """The title, the id and the text of a notebook's section on where the article errs, or None.
+
+    A translated notebook keeps the headings of the original, by which the section is found.
+    """
     text = "\n\n".join(
         "".join(cell["source"]) for cell in chapter.notebook["cells"]
         if cell["cell_type"] == "markdown"
     )  # fmt: skip
-    match = _ERRATA.search(text)
-    if match is None:
-        return None
-    rest = text[match.end() :]
-    end = re.search(rf"^#{{1,{len(match[1])}}}\s", rest, re.M)
-    return match[2].strip(), (rest[: end.start()] if end else rest).strip()
+    found = list(_HEADING.finditer(text))
+    first = chapter.notebook["metadata"].get("headings") or [match[2] for match in found]
+    for match, name in zip(found, first, strict=True):
+        if len(match[1]) in (2, 3, 4) and _ERRATA.search(name):
+            rest = text[match.end() :]
+            end = re.search(rf"^#{{1,{len(match[1])}}}\s", rest, re.M)
+            return match[2], _heading_id(name), (rest[: end.start()] if end else rest).strip()
+    return None
 
 
 def errata(book: Book, _: str) -> str:
@@ -430,8 +436,8 @@ def errata(book: Book, _: str) -> str:
             blocks.append(f"{_subheading('Measured')}\n\n{html}")
         if written:
             # Headings inside the section would break this page's outline.
-            body = re.sub(r"^#+\s+(.*)$", r"**\1**", written[1], flags=re.M)
-            place = f"{chapter.page}.html#{_heading_id(written[0])}"
+            body = re.sub(r"^#+\s+(.*)$", r"**\1**", written[2], flags=re.M)
+            place = f"{chapter.page}.html#{written[1]}"
             source = (
                 f'<p>From <a href="{place}">{inline_html(written[0])}</a>; the equations, cells '
                 "and sections that it names are the chapter's.</p>"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import html
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -21,9 +22,11 @@ from kexian_utils.runner.execution.cells import fold_title
 from kexian_utils.runner.translation import messages
 from kexian_utils.runner.translation.catalog import Found
 
-__all__ = ["MARK", "extracted", "titles", "translated"]
+__all__ = ["MARK", "extracted", "headings", "titles", "translated"]
 
 MARK = "〔英文〕"  # stands before what is not translated yet
+
+_HEADING = re.compile(r"^#{1,6}\s+(.*?)\s*$", re.M)
 
 Look = Callable[[str], str | None]
 
@@ -52,7 +55,19 @@ def translated(notebook: Any, look_up: Look) -> Any:
     for cell in made["cells"]:
         walker.cell(cell, claims)
     made["metadata"]["language"] = "zh-CN"
+    made["metadata"]["headings"] = headings(notebook)  # sections are found by their first names
     return made
+
+
+def headings(notebook: Any) -> list[str]:
+    """The headings of a notebook's Markdown, in their order, without marks.
+
+    Examples:
+        >>> headings({"cells": [{"cell_type": "markdown", "source": "# One\n\n## 2. Two"}]})
+        ['One', '2. Two']
+    """
+    sources = (c["source"] for c in notebook["cells"] if c["cell_type"] == "markdown")
+    return [title for source in sources for title in _HEADING.findall(_joined(source))]
 
 
 def titles(look_up: Look) -> Callable[[str], str]:
