@@ -144,12 +144,18 @@ def test_batches_and_neighbours_change_nothing(folder):
     assert (empty.answer, empty.passages[0].span) == ("", None)
 
 
-def test_bad_input_is_refused(folder):
-    reader = PointerReader.load(folder)
-    for question, passages, error in (("", ["a"], ValueError), (3, ["a"], TypeError),
-                                      ("谁？", "曹雪芹", TypeError), ("谁？", [None], TypeError)):  # fmt: skip
-        with pytest.raises(error):
-            reader.answer(question, passages)
+@pytest.mark.parametrize(
+    ("question", "passages", "error"),
+    [
+        ("", ["a"], ValueError),
+        (3, ["a"], TypeError),
+        ("谁？", "曹雪芹", TypeError),
+        ("谁？", [None], TypeError),
+    ],
+)
+def test_bad_input_is_refused(folder, question, passages, error):
+    with pytest.raises(error):
+        PointerReader.load(folder).answer(question, passages)
 
 
 @pytest.mark.parametrize(
