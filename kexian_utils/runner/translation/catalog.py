@@ -13,7 +13,7 @@ from babel.messages.pofile import read_po, write_po
 
 from kexian_utils.errors import FOUND, KexianError
 from kexian_utils.runner.translation.messages import fixed_parts
-from kexian_utils.runner.translation.style import has_han, tidy
+from kexian_utils.runner.translation.style import has_han, literal_asterisks, tidy
 
 __all__ = ["Found", "Words", "problems", "read", "updated", "write"]
 
@@ -142,6 +142,8 @@ def _broken(entry: Entry, terms: list[tuple[str, tuple[str, ...]]]) -> Iterator[
     for term, words in terms:
         if term_in(term, message) and not any(word in string for word in words):
             yield f"says {term!r} without {' or '.join(words)}"
+    if literal_asterisks(string) and not literal_asterisks(message):
+        yield "shows asterisks, because they open or close no emphasis"
     if not has_han(string) and string != message:
         yield "holds no Chinese"
 

@@ -27,9 +27,12 @@ _OPEN = re.compile(r"^\s*(`{3,}|:{3,})\{(list-table|note|tip|warning|important|a
 _FIXED = re.compile(
     r"\$\$.+?\$\$|\$[^$\n]+?\$|`[^`\n]+`|\]\([^)\s]*\)|</?[a-zA-Z][^>]*>|https?://\S+"
 )
-# A date, the name of a claim, or a number.
+# A date, the name of a claim, or a number, also one that stands beside a Chinese character.
+_LETTER = r"[^\W\u3400-\u9fff]"
 _NUMBER = re.compile(
-    r"(?<![\w.^])(?:\d{4}-\d\d-\d\d|C\d+[a-z]?|[-+−]?\d(?:[\d,]*\d)?(?:\.\d+)?(?:e[-+]?\d+)?)(?![\w^])"
+    rf"(?<!{_LETTER})(?<![.^])"
+    r"(?:\d{4}-\d\d-\d\d|C\d+[a-z]?|[-+−]?\d(?:[\d,]*\d)?(?:\.\d+)?(?:e[-+]?\d+)?)"
+    rf"(?!{_LETTER}|\^)"
 )
 _SLOT = re.compile(r"\{(\d+)\}")
 _LABEL = re.compile(r"\bC\d+[a-z]?\b|\((?:\d+'?(?:[–-]\d+)?)\)")

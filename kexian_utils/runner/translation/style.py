@@ -2,17 +2,20 @@
 
 In a Chinese sentence punctuation is full-width, and so are parentheses around Chinese words;
 between a Han character and a Latin word, a number, a formula or code stands one space, beside
-full-width punctuation none. Names of equations, ``(2)``, keep their parentheses.
+full-width punctuation none. Names of equations, ``(2)``, keep their parentheses. A stop stands
+behind emphasis, not in it: ``**界**。``
 """
 
 from __future__ import annotations
 
 import re
 
-__all__ = ["has_han", "tidy"]
+__all__ = ["has_han", "literal_asterisks", "tidy"]
 
 _HAN = r"[\u3400-\u4dbf\u4e00-\u9fff〇]"
 _FULL = "，。、；：？！（）「」『』《》“”‘’【】…"
+_STOPS = "，。、；：？！…"
+_PAIRS = ("“”", "‘’", "（）", "「」", "『』", "《》", "【】")
 _WIDE = str.maketrans(",;:?!", "，；：？！")
 _TOKEN = re.compile(
     rf"(?P<han>{_HAN})"
@@ -46,6 +49,8 @@ def tidy(text: str) -> str:
         '由 (2) 得 $x=1$，故损失为 0.5。'
         >>> tidy("见[这里](a.html)的**C3**；用`relu`激活(即截断)")
         '见[这里](a.html)的 **C3**；用 `relu` 激活（即截断）'
+        >>> tidy("**概要。**人们用Adam **就是**这样")
+        '**概要**。人们用 Adam **就是**这样'
     """
     if not has_han(text):
         return text
@@ -55,7 +60,7 @@ def tidy(text: str) -> str:
             _ends_sentence(tokens, k) if mark == "." else _in_chinese(tokens, k)
         ):
             tokens[k] = ["full", "。" if mark == "." else mark.translate(_WIDE)]
-    return "".join(_spaced(tokens))
+    return "".join(_spaced(_outside(tokens)))
 
 
 def _enclosed(text: str) -> str:
@@ -83,11 +88,41 @@ def _ends_sentence(tokens: list[list[str]], at: int) -> bool:
     return before == "han" or not after
 
 
+def _outside(tokens: list[list[str]]) -> list[list[str]]:
+    """Emphasis whose closing marks Markdown knows: they stand before a stop, not behind it.
+
+    Behind punctuation and before a letter, a Chinese one too, asterisks close nothing; before
+    punctuation and behind a letter they open nothing.
+    """
+    opened: list[int] = []
+    k = 0
+    while k < len(tokens):
+        kind, text = tokens[k]
+        if kind != "link" or not text.startswith("*"):
+            k += 1
+            continue
+        if opened and tokens[opened[-1]][1] == text:
+            first = opened.pop()
+            while k - first > 2 and tokens[k - 1][1] in _STOPS:
+                tokens[k - 1], tokens[k] = tokens[k], tokens[k - 1]
+                k -= 1
+            pair = tokens[first + 1][1] + tokens[k - 1][1]
+            outer = [tokens[n][0] if 0 <= n < len(tokens) else "" for n in (first - 1, k + 1)]
+            if pair in _PAIRS and k - first > 3 and {"han", "word"} & set(outer):
+                tokens[first], tokens[first + 1] = tokens[first + 1], tokens[first]
+                tokens[k], tokens[k - 1] = tokens[k - 1], tokens[k]
+        else:
+            opened.append(k)
+        k += 1
+    return tokens
+
+
 def _spaced(tokens: list[list[str]]) -> list[str]:
     made: list[str] = []
     solid = ""  # kind of the last token that is neither a space nor a mark of Markdown
     place = 0  # where a space before the marks that follow it would stand
     waiting = False  # whether the source has a space there
+    opened: list[str] = []  # asterisks that are to be closed
     for kind, text in tokens:
         if kind == "space":
             waiting = True
@@ -97,22 +132,39 @@ def _spaced(tokens: list[list[str]]) -> list[str]:
             solid, waiting, place = "cell", False, len(made)
             continue
         if kind == "link" and solid:
-            opens = text in ("[",) or (text.startswith(("*", "<")) and not text.startswith("</"))
-            if waiting and solid not in ("han", "full", "cell") and opens:
-                made.append(" ")
-                waiting = False
+            opens = text == "[" or (text.startswith("<") and not text.startswith("</"))
+            if text.startswith("*"):
+                opens = opened[-1:] != [text]
+                opened = [*opened, text] if opens else opened[:-1]
             made.append(text)
             if not opens:
                 place = len(made)
             continue
+        if text.startswith("*"):
+            opened.append(text)
         pair = {solid, kind}
         if solid and solid != "cell":
-            if pair == {"han", "word"} and solid == "word":
-                made.append(" ")
-            elif pair == {"han", "word"}:
+            if pair == {"han", "word"} or (waiting and "full" not in pair and pair != {"han"}):
                 made.insert(place, " ")
-            elif waiting and "full" not in pair and pair != {"han"}:
-                made.append(" ")
         made.append(text)
         solid, waiting, place = kind, False, len(made)
     return [*made[:-1], made[-1].rstrip()] if made else made
+
+
+def literal_asterisks(text: str) -> bool:
+    """Whether a piece of Markdown shows asterisks, because they open or close no emphasis.
+
+    Examples:
+        >>> literal_asterisks("**界。**它"), literal_asterisks("**界**。它")
+        (True, False)
+    """
+    from markdown_it import MarkdownIt
+    from mdit_py_plugins.dollarmath import dollarmath_plugin
+
+    parsed = MarkdownIt("commonmark").use(dollarmath_plugin).parseInline(text)
+    return any(
+        "*" in part.content
+        for token in parsed
+        for part in token.children or ()
+        if part.type == "text"
+    )
