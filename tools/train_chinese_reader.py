@@ -52,7 +52,7 @@ SHORT, SHORT_ROWS = 64, 64  # of generated questions
 SEED = 0
 MAX_LEN = 30  # of an answer, in characters
 MLM = {"steps": 1100, "rate": 6e-4}
-QA = {"steps": 2600, "rate": 3e-4}
+QA = {"steps": 1800, "rate": 3e-4}
 
 
 # -- data

@@ -124,14 +124,15 @@ def stage(
     chapters = tuple(_chapters(root, catalogue, source))
     ignored = shutil.ignore_patterns("__pycache__", "locale")
     shutil.copytree(root / "book", target, ignore=ignored)
-    has_library = (root / "kexian_utils").is_dir()  # not in a copy of the pages alone
+    has_code = has_library = (root / "kexian_utils").is_dir()  # not in a copy of the pages alone
     if translation is not None:
         catalogue = translation.catalogue(catalogue)
         chapters = tuple(translation.chapter(chapter, catalogue) for chapter in chapters)
-        has_library = False  # its pages are English
+        has_library = False  # its pages are English, and chapters lead to those
     pictures, references = target / "assets" / "gallery", target / "references.bib"
     say = translation.say if translation else None
-    book = pages.Book(catalogue, chapters, pictures, has_library, references, say)
+    elsewhere = has_code and not has_library
+    book = pages.Book(catalogue, chapters, pictures, has_library, references, say, elsewhere)
     for path in target.rglob("*.md"):
         text = path.read_text(encoding="utf-8")
         filled = pages.fill(translation.page(text) if translation else text, book)
@@ -142,7 +143,7 @@ def stage(
         bibliography.write_text("", encoding="utf-8")
     import nbformat
 
-    used = _write_library(root, target, book)
+    used = _helpers(root, target, book) if has_code else {}
     modules = {article: {entry.module for entry in found} for article, found in used.items()}
     related = chapter_pages.related(book, modules, bibliography)
     fold = translation.title if translation else None
@@ -152,7 +153,11 @@ def stage(
         notebook = chapter.notebook
         article = chapter.article.id
         ends = {
-            "helpers-used": library.helpers_used(used.get(article, ())),
+            "helpers-used": library.helpers_used(
+                used.get(article, ()),
+                book.say("Helpers used in this chapter"),
+                "../../library/" if translation else "",
+            ),
             "related-chapters": related.get(article, ""),
         }
         added = [nbformat.v4.new_markdown_cell(text, id=id) for id, text in ends.items() if text]
@@ -204,19 +209,18 @@ def with_named_folds(notebook: Any, titles: Callable[[str], str] = str) -> Any:
     return notebook
 
 
-def _write_library(root: Path, target: Path, book: pages.Book) -> dict[str, list[library.Entry]]:
-    """Write the pages on the library; by article, the helpers that its chapter uses."""
-    if not book.with_library:
-        return {}
+def _helpers(root: Path, target: Path, book: pages.Book) -> dict[str, list[library.Entry]]:
+    """By article, the helpers that its chapter uses; the library's pages are written, if asked."""
     notebooks = {chapter.article.id: chapter.notebook for chapter in book.chapters}
     written = {chapter.article.id: chapter.page for chapter in book.chapters}
     known = library.with_uses(library.read(root), notebooks)
-    made = library.pages(known, book.catalogue, written)
-    made[f"library/{library.FURTHER['losses'][0]}.md"] = losses.page(known, book.catalogue, written)
-    for name, text in made.items():
-        path = target / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+    if book.with_library:
+        made = library.pages(known, book.catalogue, written)
+        further = losses.page(known, book.catalogue, written)
+        for name, text in {**made, f"library/{library.FURTHER['losses'][0]}.md": further}.items():
+            path = target / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
     return {
         article: library.names_used(library.code_of(notebook), known)
         for article, notebook in notebooks.items()

@@ -310,16 +310,31 @@ def pages(library: Library, catalogue: Catalogue, written: Mapping[str, str]) ->
     return found
 
 
-def helpers_used(entries: Iterable[Entry]) -> str:
-    """The list of helpers under a chapter, as Markdown; "" if it uses none."""
+def helpers_used(
+    entries: Iterable[Entry], heading: str = "Helpers used in this chapter", way: str = ""
+) -> str:
+    """The list of helpers under a chapter, as Markdown; "" if it uses none.
+
+    Args:
+        entries: the helpers.
+        heading: of the list.
+        way: from the chapter to the library's folder, where that is another book's; "" if both
+            are pages of one.
+    """
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
         groups.setdefault(entry.module, []).append(entry)
     lines = [
-        f"- `{PACKAGE}.{module}`: " + ", ".join(f"[`{e.name}`](#{e.anchor})" for e in found)
+        f"- `{PACKAGE}.{module}`: "
+        + ", ".join(
+            f'<a href="{way}{e.room}.html#{e.anchor}"><code>{e.name}</code></a>'
+            if way
+            else f"[`{e.name}`](#{e.anchor})"
+            for e in found
+        )
         for module, found in groups.items()
     ]
-    return "\n".join(["## Helpers used in this chapter", "", *lines]) if lines else ""
+    return "\n".join([f"## {heading}", "", *lines]) if lines else ""
 
 
 def templates(catalogue: Catalogue, written: Mapping[str, str]) -> Any:

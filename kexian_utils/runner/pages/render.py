@@ -77,6 +77,7 @@ class Book:
         with_library: whether there are pages on the library.
         references: the bibliography in BibTeX, or None.
         translate: gives a sentence of the build in the language of the book; None for English.
+        library_elsewhere: whether they are in another edition, in the folder above this one.
     """
 
     catalogue: Catalogue
@@ -85,6 +86,7 @@ class Book:
     with_library: bool = False
     references: Path | None = None
     translate: Callable[[str], str] | None = None
+    library_elsewhere: bool = False
     _by_id: dict[str, Chapter] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
@@ -324,6 +326,13 @@ def finished(book: Book, _: str) -> str:
 
 def library_link(book: Book, page: str) -> str:
     """A sentence that leads to the pages on the library, or to one of them, if there are any."""
+    if book.library_elsewhere:
+        if page == "losses-compared":
+            words, way = book.say("All losses of the book side by side"), "../../library/"
+            return f'<a href="{way}losses-compared.html">{words}</a>{book.say(", with sliders.")}'
+        words = book.say("the library")
+        before = book.say("What the chapters import has pages of its own:")
+        return f'{before}<a href="../library/index.html">{words}</a>{book.say(" (in English).")}'
     if not book.with_library:
         return ""
     if page == "losses-compared":
