@@ -10,7 +10,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,18 +53,27 @@ _NAME = re.compile(
     r"[a-z]{2}-[A-Z]{2}|Transformer|\.\w+|Ctrl|CSV|JSON|default|tensorflow|jax|torch"
     r"|[\w.-]+ \d+(?:\.\d+)+\w*"
 )
+_MEASURED = re.compile(r"(.*?): (\S+) ?(\(required: .*\))")
+_LATIN = re.compile(r"[A-Za-z]{2,}")
 _SECTION = re.compile(r'<section id="([^"]+)"')
 
 
 class Interface:
     """Exchanges the words of finished pages, and keeps those that nobody has translated.
 
+    Args:
+        look_up: gives the translation of a message, or None.
+        names: words that stay as they are.
+
     Attributes:
         unknown: English words that were met, and a page that holds them.
     """
 
-    def __init__(self, look_up: Callable[[str], str | None]) -> None:
+    def __init__(
+        self, look_up: Callable[[str], str | None], names: Container[str] = frozenset()
+    ) -> None:
         self._look_up = look_up
+        self._names = names
         self.unknown: dict[str, str] = {}
 
     def words(self, text: str, page: str = "") -> str:
@@ -72,9 +81,10 @@ class Interface:
         bare = " ".join(html.unescape(text).split())
         if has_han(bare) or not messages.needs_words(bare):
             return text
-        found = self._whole(bare) or self._list(bare)
+        found = self._whole(bare) or self._measured(bare) or self._list(bare)
         if found is None:
-            self.unknown.setdefault(messages.with_slots(bare)[0], page)
+            if not self._only_names(bare):
+                self.unknown.setdefault(messages.with_slots(bare)[0], page)
             return text
         before, after = (re.search(p, text)[0] for p in (r"^\s*", r"\s*$"))  # type: ignore[index]
         return before + html.escape(found, quote=True) + after
@@ -85,6 +95,24 @@ class Interface:
         message, numbers = messages.with_slots(text)
         found = self._look_up(message)
         return None if found is None else messages.fill(found, numbers)
+
+    def _measured(self, text: str) -> str | None:
+        """A value with its name and what is required of it."""
+        parts = _MEASURED.fullmatch(text)
+        if parts is None:
+            return None
+        name, value, required = parts.groups()
+        found, criterion = self._whole(name), self._whole(required)
+        if criterion is None or (found is None and not self._only_names(name)):
+            return None
+        return f"{found or name}：{value}{criterion}" if name else f"：{value}{criterion}"
+
+    def _only_names(self, text: str) -> bool:
+        """Whether each Latin word is a name: a listed one, or one with a capital inside."""
+        if messages.with_slots(text)[0].strip("（）：，。；、 ") in self._names:
+            return True
+        words = _LATIN.findall(text)
+        return all(word in self._names or re.search(r".[A-Z]", word) for word in words)
 
     def _list(self, text: str) -> str | None:
         """A list, such as "default, seed 0, 1 thread", of which each entry is known."""
@@ -170,7 +198,7 @@ def finish(root: Path, english: Path, chinese: Path) -> None:
         chinese: the Chinese ones, built from translated sources.
     """
     same_places(english, chinese)
-    interface = Interface(project.page_words(root))
+    interface = Interface(project.page_words(root), project.names(root))
     for path in pages_in(chinese):
         name = path.relative_to(chinese).as_posix()
         text = interface.page(path.read_text(encoding="utf-8"), name)

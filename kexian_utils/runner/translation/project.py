@@ -3,7 +3,7 @@
 Below ``book/locale/zh_CN`` each chapter has a catalogue of its own (``7076.po``), and so have the
 book's pages (``pages.po``). What two chapters or more say in the same words stands once, in
 ``common.po``; what the build and the scripts of the pages say, in ``interface.po``, which is
-written by hand. ``glossary.tsv`` says which words stand for a term.
+written by hand. ``glossary.tsv`` says which words stand for a term, ``names.txt`` which words stay.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ __all__ = [
     "Standing",
     "article_words",
     "glossary",
+    "names",
     "page_words",
     "sources",
     "standing",
@@ -130,6 +131,21 @@ def glossary(root: Path) -> list[tuple[str, tuple[str, ...]]]:
             raise KexianError(f"{path}, line {number}: a term, a tab, Chinese words.", FOUND)
         found.append((term, tuple(words.strip().split("|"))))
     return found
+
+
+def names(root: Path) -> frozenset[str]:
+    """Latin words that stay on Chinese pages: of people, works, methods, tools, and of code.
+
+    A line of the file that begins with "=" is one piece of a page as a whole.
+    """
+    path = root / LOCALE / "names.txt"
+    if not path.is_file():
+        return frozenset()
+    lines = path.read_text(encoding="utf-8").splitlines()
+    kept = (line for line in lines if line and not line.startswith("#"))
+    return frozenset(
+        word for line in kept for word in ([line[2:]] if line.startswith("= ") else line.split())
+    )
 
 
 def article_words(root: Path, id: str) -> Words:
