@@ -93,7 +93,7 @@ def _labelled(document: nodes.document) -> Iterator[tuple[str, str, nodes.paragr
         if not isinstance(strong, nodes.strong):
             continue
         text = strong.astext()
-        figure = re.match(r"(?:Figure|图) (\d+)\.", text)
+        figure = re.match(r"(?:Figure|图) (\d+)(?:[.。]|$)", text)
         exercise = re.fullmatch(r"(\d+)\.", text)
         if figure:
             yield "figure", figure[1], paragraph
@@ -210,7 +210,7 @@ def _is_label(text: nodes.Text) -> bool:
         isinstance(strong, nodes.strong)
         and isinstance(strong.parent, nodes.paragraph)
         and _first(strong.parent) is strong
-        and bool(re.match(r"(?:Figure )?\d+\.|C\d+", str(text)))
+        and bool(re.match(r"(?:Figure )?\d+\.|图 \d+[.。]?$|C\d+", str(text)))
     )
 
 

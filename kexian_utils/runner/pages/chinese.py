@@ -53,6 +53,7 @@ _NAME = re.compile(
     r"[a-z]{2}-[A-Z]{2}|Transformer|\.\w+|Ctrl|CSV|JSON|default|tensorflow|jax|torch"
     r"|[\w.-]+ \d+(?:\.\d+)+\w*"
 )
+_REQUIRED = re.compile(r" ?\(required: ((?:[^()]|\([^()]*\))*)\)")
 _MEASURED = re.compile(r"(.*?): (\S+) ?(\(required: .*\))")
 _LATIN = re.compile(r"[A-Za-z]{2,}")
 _SECTION = re.compile(r'<section id="([^"]+)"')
@@ -79,13 +80,22 @@ class Interface:
     def words(self, text: str, page: str = "") -> str:
         """A piece of text in Chinese, or itself."""
         bare = " ".join(html.unescape(text).split())
-        if has_han(bare) or not messages.needs_words(bare):
+        if has_han(bare) and (found := self._whole(bare)) not in (None, bare):
+            return self._framed(text, str(found))
+        if has_han(bare):
+            return _with_chinese_frame(text)
+        if not messages.needs_words(bare):
             return text
         found = self._whole(bare) or self._measured(bare) or self._list(bare)
         if found is None:
             if not self._only_names(bare):
                 self.unknown.setdefault(messages.with_slots(bare)[0], page)
             return text
+        return self._framed(text, found)
+
+    @staticmethod
+    def _framed(text: str, found: str) -> str:
+        """A translation with the white space of the original around it."""
         before, after = (re.search(p, text)[0] for p in (r"^\s*", r"\s*$"))  # type: ignore[index]
         return before + html.escape(found, quote=True) + after
 
@@ -142,6 +152,17 @@ class Interface:
                 keep = foreign or (works and piece.strip() not in _BESIDE_WORKS)
                 out.append(piece if keep else self.words(piece, name))
         return "".join(out)
+
+
+def _with_chinese_frame(text: str) -> str:
+    """A measurement whose name or criterion is Chinese, with what stands around them in Chinese.
+
+    Examples:
+        >>> _with_chinese_frame("2 维: 0.61 (required: 至多 2.5)")
+        '2 维：0.61（要求：至多 2.5）'
+    """
+    text = _REQUIRED.sub(r"（要求：\1）", text)
+    return re.sub(r"(?<=[\u3400-\u9fff）\w]): (?=[-−\d]|$)", "：", text)
 
 
 def is_there(root: Path) -> bool:

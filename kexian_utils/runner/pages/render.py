@@ -253,7 +253,8 @@ def front_picture(book: Book, id: str) -> str:
         found = picture_of(book, chapter)
         if found is not None:
             record = next(r for r in chapter.records(FIGURE_MIME) if r.get("headline"))
-            caption = re.sub(r"^\*\*Figure \d+\.\*\*\s*", "", record.get("caption", ""))
+            caption = _NUMBERED.sub("", record.get("caption", ""))
+            title = html.escape(chapter.article.title)
             width, height = picture_size(chapter)
             return page_html(
                 "front.html",
@@ -261,10 +262,14 @@ def front_picture(book: Book, id: str) -> str:
                 files=found[0],
                 alt=found[1],
                 caption=caption,
+                source=book.say("From {1}.", f'<a href="{chapter.page}.html">{title}</a>'),
                 width=width,
                 height=height,
             )
     return ""
+
+
+_NUMBERED = re.compile(r"^\*\*(?:Figure|图) \d+(?:\.\*\*|\*\*。)\s*")
 
 
 def picture_size(chapter: Chapter) -> tuple[int, int]:
