@@ -131,7 +131,8 @@ def answer(
         else:
             raise KexianError("give QUESTION and PASSAGE files, or --jsonl FILE.")
         reader = _reader(folder, kind, size)
-        least = least_vote or getattr(reader, "least_vote", LEAST_VOTE)
+        own: float = getattr(reader, "least_vote", LEAST_VOTE)
+        least = own if least_vote is None else least_vote
         questions = bad = 0
         for item, found in answered(reader, items):
             reading = None if found is None else with_least_vote(found, least)
