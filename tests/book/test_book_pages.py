@@ -36,6 +36,7 @@ FURTHER = (page for page, _ in library.FURTHER.values())
 LIBRARY = ("library/index", *(f"library/{page}" for page in (*ROOMS, *FURTHER)))
 CHAPTERS = tuple(f"{article.part}/{article.slug}" for article in chapters_of(ROOT))
 FULLY = 6  # chapters that were touched last, and as many in turn, are looked at in every way
+IN_CHINESE = 3  # and their Chinese pages, of which the others are looked at weekly
 WEEKLY = os.environ.get("KEXIAN_WEEKLY") == "1"
 BRIEFLY = (
     set()
@@ -43,11 +44,15 @@ BRIEFLY = (
     else {*CHAPTERS}
     - {f"{a.part}/{a.slug}" for a in touched_or_in_turn(chapters_of(ROOT), ROOT, FULLY)}
 )
+READ = touched_or_in_turn(chapters_of(ROOT), ROOT, IN_CHINESE)
 
 
 CHINESE = tuple(f"zh/{page}" for page in (*FIXED, *PARTS, *CHAPTERS))  # all but the library's
-# At a push the pages that are not chapters, and the chapters that were touched or are in turn.
-LOOKED_AT = [page for page in CHINESE if page.removeprefix("zh/") not in BRIEFLY]
+LOOKED_AT = (
+    CHINESE
+    if WEEKLY
+    else [f"zh/{page}" for page in (*FIXED, *PARTS, *(f"{a.part}/{a.slug}" for a in READ))]
+)
 AT_CORNERS = BRIEFLY if WEEKLY else {*BRIEFLY, *LOOKED_AT}
 
 
