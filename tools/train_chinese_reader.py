@@ -474,7 +474,7 @@ def asked_of(contexts, foreign=False):
         )
         for question in context.questions:
             answers = [a.text for a in question.answers]
-            if foreign and any(a in text for a in answers):
+            if not question.text.strip() or (foreign and any(a in text for a in answers)):
                 continue
             made.append((question.text, [text]))
             golds.append(answers)
@@ -514,6 +514,7 @@ def measured(parts, least):
             for name in parts
             for c in parts[name]["train"]
             for q in c.questions
+            if q.text.strip()
         ],
         Training(epochs=4),
     )
@@ -540,7 +541,9 @@ def measured(parts, least):
         for data in parts:
             asked, golds = asked_of(parts[data]["test"])
             found = answers(asked)
-            groups = [k for k, c in enumerate(parts[data]["test"]) for _ in c.questions]
+            groups = [
+                k for k, c in enumerate(parts[data]["test"]) for q in c.questions if q.text.strip()
+            ]
             for score, rule in (("EM", cmrc_exact_match), ("F1", cmrc_f1)):
                 values = np.array([float(rule(a, g)) for a, g in zip(found, golds, strict=True)])
                 sums = np.zeros((max(groups) + 1, 2))
