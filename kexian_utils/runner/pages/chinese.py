@@ -335,7 +335,10 @@ def link_editions(english: Path) -> None:
         up = "../" * (name.count("/"))
         target = f"{up}{there}" if is_chinese else f"{up}{FOLDER}/{there}"
         lang, words = ("en", "English") if is_chinese else ("zh-CN", "中文")
-        link = f'<a class="kexian-language" href="{target}" hreflang="{lang}">{words}</a>'
+        link = (
+            f'<a class="kexian-language" href="{target}" hreflang="{lang}" lang="{lang}">'
+            f"{words}</a>"
+        )
         text = path.read_text(encoding="utf-8")
         if other.is_file():
             alternate = f'<link rel="alternate" hreflang="{lang}" href="{target}" />'
