@@ -310,6 +310,9 @@ def pages(library: Library, catalogue: Catalogue, written: Mapping[str, str]) ->
     return found
 
 
+_CODE = '<code class="docutils literal notranslate"><span class="pre">{}</span></code>'
+
+
 def helpers_used(
     entries: Iterable[Entry], heading: str = "Helpers used in this chapter", way: str = ""
 ) -> str:
@@ -327,7 +330,7 @@ def helpers_used(
     lines = [
         f"- `{PACKAGE}.{module}`: "
         + ", ".join(
-            f'<a href="{way}{e.room}.html#{e.anchor}"><code>{e.name}</code></a>'
+            f'<a href="{way}{e.room}.html#{e.anchor}">{_CODE.format(e.name)}</a>'
             if way
             else f"[`{e.name}`](#{e.anchor})"
             for e in found
