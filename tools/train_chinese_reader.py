@@ -345,13 +345,18 @@ def main():
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
-    folder = parser.parse_args().run
+    parser.add_argument("--measure", action="store_true", help="only measure what was trained")
+    arguments = parser.parse_args()
+    folder = arguments.run
     folder.mkdir(parents=True, exist_ok=True)
     pairs, parts = simplified(), splits()
     training = [c for name in parts for c in parts[name]["train"]]
     vocabulary = vocabulary_of(training, pairs)
     reads = Characters(vocabulary, pairs)
     questions = Questions(training, reads)
+    if arguments.measure:
+        describe(folder, parts, pairs, vocabulary)
+        return
     print(
         len(training),
         "contexts,",
@@ -415,6 +420,11 @@ def main():
 
     stage(folder, "qa", QA, reader, qa_step, digest)
     export(model, reader, config, vocabulary, pairs)
+    describe(folder, parts, pairs, vocabulary)
+
+
+def describe(folder, parts, pairs, vocabulary):
+    """Choose the least vote, measure, and write the card."""
     least = chosen_vote(parts)
     write_settings(pairs, least)
     tables = measured(parts, least)
