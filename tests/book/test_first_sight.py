@@ -29,7 +29,7 @@ def test_formulas_in_sight_come_first_then_all_and_all_before_paper(browser, boo
     page = browser.new_page()
     page.goto(f"{(book / CHAPTER).as_uri()}.html#claims")
     page.wait_for_selector("#claims mjx-container", state="attached")
-    assert page.evaluate(f"{LEFT}.length") > 100
+    assert page.evaluate(f"{LEFT}.length") > 20  # of some hundreds, on a busy machine, too
     box = "box.getBoundingClientRect()"
     in_sight = f"(box) => {box}.bottom > 0 && {box}.top < innerHeight"
     assert page.evaluate(f"{LEFT}.filter({in_sight}).length") == 0

@@ -111,7 +111,8 @@ def test_names_in_code_are_found_whole(find, book):
     holding = {
         path.relative_to(book).with_suffix("").as_posix()
         for path in book.rglob("*.html")
-        if "expand_width" in path.read_text(encoding="utf-8").replace("<wbr>", "")
+        if path.relative_to(book).parts[0] != "zh"
+        and "expand_width" in path.read_text(encoding="utf-8").replace("<wbr>", "")
         and path.name != "search.html"
     }
     assert files == holding

@@ -321,3 +321,19 @@ def test_a_notebook_is_of_one_chapter(root):
     done = call("all", "--notebook", str(root / "x.ipynb"))
     assert done.exit_code == 2
     assert "name one by its id" in done.output
+
+
+def test_sections_take_the_names_of_the_original_at_once(tmp_path):
+    """A Chinese section may have had the name that another one is to get."""
+    from kexian_utils.runner.pages.chinese import same_places
+
+    english, chinese = tmp_path / "en", tmp_path / "zh"
+    for folder, names in ((english, ("a", "b", "c")), (chinese, ("b", "id1", "a"))):
+        folder.mkdir()
+        sections = "".join(
+            f'<section id="{n}"><a href="#{n}">x</a></section>' for n in names
+        )  # each leads to itself
+        (folder / "page.html").write_text(sections, encoding="utf-8")
+    same_places(english, chinese)
+    text = (chinese / "page.html").read_text(encoding="utf-8")
+    assert text == (english / "page.html").read_text(encoding="utf-8")

@@ -10,8 +10,9 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from kexian_utils.catalogue import Catalogue
@@ -56,6 +57,7 @@ _NAME = re.compile(
 _REQUIRED = re.compile(r" ?\(required: ((?:[^()]|\([^()]*\))*)\)")
 _MEASURED = re.compile(r"(.*?): (\S+) ?(\(required: .*\))")
 _LATIN = re.compile(r"[A-Za-z]{2,}")
+_ID = re.compile(r'(\sid=")([^"]+)"')
 _SECTION = re.compile(r'<section id="([^"]+)"')
 
 
@@ -300,8 +302,8 @@ def same_places(english: Path, chinese: Path) -> None:
     for path in pages_in(chinese):
         own = path.relative_to(chinese).as_posix()
         text = path.read_text(encoding="utf-8")
-        for old, new in renamed.get(own, {}).items():
-            text = re.sub(rf'(\sid="){re.escape(old)}"', rf'\g<1>{new}"', text)
+        names = renamed.get(own, {})  # one pass: a new name may be the old one of another section
+        text = _ID.sub(partial(_renamed, names=names), text)
         pieces = re.split(r'(\shref="(?!https?:|mailto:|data:)[^"#]*#[^"]+")', text)
         linked = (address(p, path.parent, own) if k % 2 else p for k, p in enumerate(pieces))
         path.write_text("".join(linked), encoding="utf-8")
@@ -314,6 +316,10 @@ def same_places(english: Path, chinese: Path) -> None:
             place[1] = renamed.get(page, {}).get(place[1], place[1])
         text = json.dumps(known, ensure_ascii=False, separators=(",", ":"))
         index.write_text(f"{head} = {text};\n", encoding="utf-8")
+
+
+def _renamed(found: re.Match[str], names: Mapping[str, str]) -> str:
+    return f'{found[1]}{names.get(found[2], found[2])}"'
 
 
 _BUTTONS = '<div class="article-header-buttons">'
