@@ -18,7 +18,7 @@ from pathlib import Path
 from kexian_utils.catalogue import Catalogue
 from kexian_utils.errors import FOUND, KexianError
 from kexian_utils.experiment.claims import VERDICTS
-from kexian_utils.runner.pages.fonts import pages_in
+from kexian_utils.runner.pages.fonts import pages_in, write_han_font
 from kexian_utils.runner.pages.render import Chapter
 from kexian_utils.runner.translation import edition, messages, project
 from kexian_utils.runner.translation.catalog import Words
@@ -229,6 +229,7 @@ def finish(root: Path, english: Path, chinese: Path) -> None:
     unknown = "".join(f"{page}\t{words}\n" for words, page in interface.unknown.items())
     (english / FOLDER).parent.joinpath(UNKNOWN).write_text(unknown, encoding="utf-8")
     write_words(chinese / "_static" / "words.js", project.page_words(root))
+    write_han_font(chinese)  # once more: the interface has characters of its own
     chinese.rename(english / FOLDER)
     link_editions(english)
 
