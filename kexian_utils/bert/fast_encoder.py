@@ -180,13 +180,12 @@ class FastEncoder:
         self._activation = gelu if word in ("gelu", "gelu_python") else ACTIVATIONS[word]
         self._read = EncoderModel(tensors, config, self.dtype, None)
         self._words = self._read.raw("embeddings.word_embeddings.weight", (None, self.width))
-        self._positions = self._read.read("embeddings.position_embeddings.weight", None, self.width)
-        self._segments = self._read.read(
-            "embeddings.token_type_embeddings.weight", None, self.width
-        )
+        positions = self._read.read("embeddings.position_embeddings.weight", None, self.width)
+        segments = self._read.read("embeddings.token_type_embeddings.weight", None, self.width)
+        self._places = positions + segments[:, None]  # (segments, positions, d)
         self._embedding_norm = self._norm("embeddings.LayerNorm")
         self._stack = [self._layer(index) for index in range(self.layers)]
-        self.limit = len(self._positions)
+        self.limit = len(positions)
         self.has_head = "cls.predictions.transform.dense.weight" in self._read.names
 
     def __call__(self, ids: np.ndarray, padding_mask: np.ndarray | None = None) -> np.ndarray:
@@ -292,8 +291,7 @@ class FastEncoder:
         inverse = inverse.reshape(-1)
         kinds, codes = np.divmod(codes, len(self._words) * length)
         words, places = np.divmod(codes, length)
-        embedded = np.asarray(self._words[words], self.dtype) + self._positions[places]
-        embedded += self._segments[kinds]
+        embedded = np.asarray(self._words[words], self.dtype) + self._places[kinds, places]
         embedded = self._embedding_norm(embedded)
         flat = rows * length + positions
         found = {0: embedded[inverse[flat]]} if 0 in layers else {}
@@ -384,7 +382,7 @@ class FastEncoder:
 
     def _checked_segments(self, segments: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         segments = np.asarray(segments)
-        most = len(self._segments) - 1
+        most = len(self._places) - 1
         if (
             not np.issubdtype(segments.dtype, np.integer)
             or segments.shape != shape

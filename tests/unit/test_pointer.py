@@ -192,3 +192,19 @@ def test_the_bundled_reader_reads():
     card = (chinese_reader() / "README.md").read_text(encoding="utf-8")
     assert f"below a vote of {reader.least_vote:g}" in card
     assert sum(path.stat().st_size for path in chinese_reader().iterdir()) < 12e6
+
+
+@pytest.mark.parametrize(
+    "segments", [np.zeros((1, 3)), np.zeros((1, 4), int), np.full((1, 3), 6), np.full((1, 3), -1)]
+)
+def test_segments_that_do_not_fit_are_refused(folder, segments):
+    from kexian_utils.bert import Checkpoint
+    from kexian_utils.bert.fast_encoder import FastEncoder
+
+    checkpoint = Checkpoint(folder)
+    model = FastEncoder(checkpoint, checkpoint.config)
+    ids = np.array([[2, 5, 3]])
+    zero = np.zeros((1, 3), int)
+    assert np.array_equal(model.states(ids), model.states(ids, segments=zero))
+    with pytest.raises(ValueError, match="segments must be integers from 0 to 5 of shape"):
+        model.states(ids, segments=segments)
