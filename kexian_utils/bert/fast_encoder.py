@@ -7,8 +7,8 @@ leaves out what nobody reads. Three savings, none of them an approximation:
   and values are not formed either: a query q meets a token x as ``q·(Wx) = (Wᵀq)·x``, so it is
   cheaper to carry the query to the tokens than all tokens to the query. (The keys' bias is left
   out there: it moves all scores of a query alike, which the softmax does not see.)
-- What enters the first layer depends on a token, its position and its segment alone, so its
-  queries, keys and values are computed once for each such triple, however many rows share it.
+- What enters the first layer depends on a token and its position alone, so its queries, keys and
+  values are computed once for each such pair, however many rows share it.
 - Rows go in pieces small enough for the processor's cache, one piece to each thread. The pieces,
   and so the results, do not depend on the number of threads.
 """
@@ -180,12 +180,13 @@ class FastEncoder:
         self._activation = gelu if word in ("gelu", "gelu_python") else ACTIVATIONS[word]
         self._read = EncoderModel(tensors, config, self.dtype, None)
         self._words = self._read.raw("embeddings.word_embeddings.weight", (None, self.width))
-        positions = self._read.read("embeddings.position_embeddings.weight", None, self.width)
+        # Segment 0 alone is in use, so its vector joins the positions'.
+        self._positions = self._read.read("embeddings.position_embeddings.weight", None, self.width)
         segments = self._read.read("embeddings.token_type_embeddings.weight", None, self.width)
-        self._places = positions + segments[:, None]  # (segments, positions, d)
+        self._positions = self._positions + segments[0]
         self._embedding_norm = self._norm("embeddings.LayerNorm")
         self._stack = [self._layer(index) for index in range(self.layers)]
-        self.limit = len(positions)
+        self.limit = len(self._positions)
         self.has_head = "cls.predictions.transform.dense.weight" in self._read.names
 
     def __call__(self, ids: np.ndarray, padding_mask: np.ndarray | None = None) -> np.ndarray:
@@ -197,7 +198,6 @@ class FastEncoder:
         ids: np.ndarray,
         layers: Sequence[int] | None = None,
         padding_mask: np.ndarray | None = None,
-        segments: np.ndarray | None = None,
     ) -> np.ndarray:
         """States at all positions.
 
@@ -205,17 +205,16 @@ class FastEncoder:
             ids: integers, shape ``(rows, n)``.
             layers: from 0 to L, in the order wanted; all by default.
             padding_mask: same shape as `ids`, true for tokens; all are tokens by default.
-            segments: integers of the same shape; all 0 by default.
 
         Returns:
             Shape ``(layers, rows, n, d)``.
 
         Raises:
-            ValueError: for ids, layers, segments or a mask that do not fit.
+            ValueError: for ids, layers or a mask that do not fit.
         """
         ids = self._checked_ids(ids)
         rows, positions = (grid.ravel() for grid in np.indices(ids.shape))
-        found = self.read(ids, rows, positions, layers, padding_mask, segments)
+        found = self.read(ids, rows, positions, layers, padding_mask)
         return found.reshape(-1, *ids.shape, self.width)
 
     def read(
@@ -225,7 +224,6 @@ class FastEncoder:
         positions: np.ndarray,
         layers: Sequence[int] | None = None,
         padding_mask: np.ndarray | None = None,
-        segments: np.ndarray | None = None,
     ) -> np.ndarray:
         """States at chosen places, of which the last layer computes no others.
 
@@ -235,13 +233,12 @@ class FastEncoder:
             positions: of the places, same shape.
             layers: from 0 to L, in the order wanted; all by default. No layer above is run.
             padding_mask: same shape as `ids`, true for tokens; all are tokens by default.
-            segments: integers of the same shape; all 0 by default.
 
         Returns:
             Shape ``(layers, places, d)``.
 
         Raises:
-            ValueError: for ids, places, layers, segments or a mask that do not fit.
+            ValueError: for ids, places, layers or a mask that do not fit.
         """
         ids, layers = self._checked_ids(ids), self.checked_layers(layers)
         rows, positions = np.asarray(rows), np.asarray(positions)
@@ -263,13 +260,11 @@ class FastEncoder:
                 f"shape {mask.shape}"
             )
 
-        kinds = None if segments is None else self._checked_segments(segments, ids.shape)
-
         def piece(start: int, stop: int) -> np.ndarray:
             first, last = np.searchsorted(rows, (start, stop))
-            own, own_mask = (None if x is None else x[start:stop] for x in (kinds, mask))
+            part = None if mask is None else mask[start:stop]
             places = rows[first:last] - start, positions[first:last]
-            return self.read_piece(ids[start:stop], *places, layers, own_mask, own)
+            return self.read_piece(ids[start:stop], *places, layers, part)
 
         return np.concatenate(list(self.parallel(piece, pieces(*ids.shape))), axis=1)
 
@@ -280,18 +275,13 @@ class FastEncoder:
         positions: np.ndarray,
         layers: Sequence[int],
         mask: np.ndarray | None = None,
-        segments: np.ndarray | None = None,
     ) -> np.ndarray:
         """What `read` computes, unchecked, in one piece and in this thread."""
         count, length = ids.shape
-        codes = ids * length + np.arange(length)
-        if segments is not None:
-            codes = codes + segments * (len(self._words) * length)
-        codes, inverse = np.unique(codes, return_inverse=True)
+        codes, inverse = np.unique(ids * length + np.arange(length), return_inverse=True)
         inverse = inverse.reshape(-1)
-        kinds, codes = np.divmod(codes, len(self._words) * length)
         words, places = np.divmod(codes, length)
-        embedded = np.asarray(self._words[words], self.dtype) + self._places[kinds, places]
+        embedded = np.asarray(self._words[words], self.dtype) + self._positions[places]
         embedded = self._embedding_norm(embedded)
         flat = rows * length + positions
         found = {0: embedded[inverse[flat]]} if 0 in layers else {}
@@ -379,20 +369,6 @@ class FastEncoder:
                 f"got {ids.shape[1]}"
             )
         return ids
-
-    def _checked_segments(self, segments: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        segments = np.asarray(segments)
-        most = len(self._places) - 1
-        if (
-            not np.issubdtype(segments.dtype, np.integer)
-            or segments.shape != shape
-            or not 0 <= segments.min() <= segments.max() <= most
-        ):
-            raise ValueError(
-                f"segments must be integers from 0 to {most} of shape {shape}, got "
-                f"{segments.dtype} of shape {segments.shape}"
-            )
-        return segments.astype(np.int64)
 
     def _attention(self, projected: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
         count, length = projected.shape[:2]

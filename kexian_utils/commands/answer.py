@@ -10,12 +10,12 @@ from typing import Any
 
 import click
 
-from kexian_utils.commands.common import RealRange, WholeRange
+from kexian_utils.commands.common import RealRange
 from kexian_utils.commands.questions import (
-    MAX_LENGTH,
     Item,
     answered,
     checked,
+    max_length_option,
     passages_of,
     prepare_keras,
     text_of,
@@ -31,9 +31,6 @@ from kexian_utils.commands.streams import (
 )
 from kexian_utils.errors import ENVIRONMENT, KexianError
 
-FACTQA = "factqa"  # the name by which the reader of generated questions is asked for
-_CONVOLUTIONAL, _POINTING = "convolutional", "pointing"
-WHOLE = 1 << 30  # characters: passages are not cut here, a reader of long ones cuts them itself
 # Of 400 development questions (FactQA 2, training templates, draws of seed 1) and 400 without an
 # answer: the mean of final score and silence is .949 without a least vote, .990 at its best (0.15),
 # and this is the smallest value that is within a standard error of it.
@@ -55,8 +52,7 @@ LEAST_VOTE = 0.03
     "folder",
     metavar="FOLDER",
     type=click.Path(),
-    help="A reader that train-reader wrote, or factqa, the convolutional one that comes with the "
-    "package and knows sixteen kinds of questions; default: the bundled one of real text.",
+    help="A reader that train-reader wrote; default: the bundled one.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per question.")
 @click.option("--votes", is_flag=True, help="All candidates, best first, with their results.")
@@ -68,19 +64,14 @@ LEAST_VOTE = 0.03
 )
 @click.option(
     "--least-vote",
+    default=LEAST_VOTE,
     type=RealRange(0.001, 1),
     metavar="X",
-    help="Say nothing if the best answer has less than this in the vote. The default is the "
-    "reader's own, chosen on development questions, half of them without an answer; "
-    f"{LEAST_VOTE} for a reader that train-reader wrote.",
+    show_default=True,
+    help="Say nothing if the best answer has less than this in the vote. The default was chosen on "
+    "development questions of the bundled reader, half of them without an answer.",
 )
-@click.option(
-    "--max-length",
-    type=WholeRange(min=1),
-    metavar="N",
-    help="Longer passages are cut into windows of N characters, each N/2 after the one before, "
-    f"which vote. Default: {MAX_LENGTH}; the bundled reader of real text reads whole passages.",
-)
+@max_length_option
 def answer(
     question: str | None,
     passages: tuple[str, ...],
@@ -89,16 +80,14 @@ def answer(
     as_json: bool,
     votes: bool,
     explain: str | None,
-    least_vote: float | None,
-    max_length: int | None,
+    least_vote: float,
+    max_length: int,
 ) -> None:
-    """Answer a Chinese question from passages, most of which may have nothing to say to it.
+    """Answer a factoid question from passages, most of which may have nothing to say to it.
 
     Each PASSAGE is a file in UTF-8; - stands for standard input, where every line is a passage,
-    and is the default. The answer is a piece of a passage, found by a small Transformer (or a
-    convolutional network, see --reader) and a vote of all passages. Of two answers the bundled
-    reader gives on texts like those that it was trained on, about one is right: its card says how
-    that was measured. It is printed alone on a line, which is empty if no passage proposes one,
+    and is the default. The answer is a piece of a passage, found by a convolutional network and a
+    vote of all passages. It is printed alone on a line, which is empty if no passage proposes one,
     or none has the least vote: where no passage knows, a few weak voices are no answer.
 
     The questions of --jsonl stream through at constant memory, 64 at a time, and passages may be
@@ -117,8 +106,7 @@ def answer(
       echo 巴黎是法国的首都。 | kexian answer --votes --explain why.svg 法国的首都是哪里？
       kexian answer --jsonl questions.jsonl --json > answers.jsonl
     """
-    kind = _kind(folder)
-    size = max_length or (MAX_LENGTH if kind == _CONVOLUTIONAL else WHOLE)
+    size = max_length
     if jsonl is not None and (question is not None or explain):
         what = "--explain draws a single question" if explain else "--jsonl has the questions"
         raise KexianError(f"{what}; give either --jsonl FILE, or QUESTION and PASSAGE files.")
@@ -130,12 +118,10 @@ def answer(
             items = iter([_single(question, passages, size)])
         else:
             raise KexianError("give QUESTION and PASSAGE files, or --jsonl FILE.")
-        reader = _reader(folder, kind, size)
-        own: float = getattr(reader, "least_vote", LEAST_VOTE)
-        least = own if least_vote is None else least_vote
+        reader = _reader(folder, size)
         questions = bad = 0
         for item, found in answered(reader, items):
-            reading = None if found is None else with_least_vote(found, least)
+            reading = None if found is None else with_least_vote(found, least_vote)
             questions += 1
             bad += bool(item.error)
             if item.error:
@@ -285,40 +271,23 @@ def _explain(path: Path, reader: Any, item: Item, reading: Any) -> None:
     from kexian_utils.qa.figures import reading_figure
 
     features = None
-    if getattr(reader, "config", None) and reader.config.features:
+    if reader.config.features:
         features = match_features(alike(item.question), [alike(w.text) for w in item.windows])
     save_figure(lambda: reading_figure(item.question, reading, features=features), path)
 
 
-def _kind(folder: str | None) -> str:
-    """What a reader's folder holds; told before Keras is imported, which takes long."""
-    if folder is None:
-        return _POINTING
-    if folder == FACTQA and not Path(folder).exists():
-        return _CONVOLUTIONAL
-    own = Path(folder)
-    if (own / "reader.json").is_file():
-        for name, kind in (("network.keras", _CONVOLUTIONAL), ("model.safetensors", _POINTING)):
-            if (own / name).is_file():
-                return kind
-    missing = "network.keras" if (own / "reader.json").is_file() else "reader.json"
-    raise KexianError(
-        f"{folder} holds no reader: {missing} is missing; give --reader a folder that "
-        "train-reader wrote."
-    )
+def _reader(folder: str | None, size: int) -> Any:
+    for name in ("reader.json", "network.keras"):  # before Keras is imported, which takes long
+        if folder is not None and not (Path(folder) / name).is_file():
+            raise KexianError(
+                f"{folder} holds no reader: {name} is missing; give --reader a folder that "
+                "train-reader wrote."
+            )
+    prepare_keras()
+    from kexian_utils.qa import reader as readers
 
-
-def _reader(folder: str | None, kind: str, size: int) -> Any:
     try:
-        if kind == _POINTING:
-            from kexian_utils.qa.pointer import PointerReader, chinese_reader
-
-            return PointerReader.load(folder or chinese_reader())
-        prepare_keras()
-        from kexian_utils.qa import reader as readers
-
-        bundled = folder == FACTQA and not Path(FACTQA).exists()
-        reader = readers.DGCNNReader.load(readers.bundled_reader() if bundled else str(folder))
+        reader = readers.DGCNNReader.load(folder or readers.bundled_reader())
     except FileNotFoundError as error:
         raise KexianError(f"{error}; give --reader a folder that train-reader wrote.") from None
     except ValueError as error:  # Keras's may have many lines

@@ -14,11 +14,9 @@ from kexian_utils.errors import ENVIRONMENT, KexianError
 
 QUESTIONS, WINDOWS = 64, 2048  # that are answered together, at most
 
-MAX_LENGTH = 256
-
 max_length_option = click.option(
     "--max-length",
-    default=MAX_LENGTH,
+    default=256,
     type=WholeRange(min=1),
     metavar="N",
     show_default=True,

@@ -15,7 +15,7 @@ from kexian_utils.qa.features import FEATURES
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from kexian_utils.qa.readings import PassageReading, Reading
+    from kexian_utils.qa.reader import PassageReading, Reading
 
 __all__ = ["reading_figure"]
 

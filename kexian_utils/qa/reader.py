@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -31,7 +31,6 @@ from kexian_utils.datasets.factqa import answer_spans, label_spans
 from kexian_utils.qa.decoding import extract_spans, vote
 from kexian_utils.qa.features import alike, match_features
 from kexian_utils.qa.network import FIRST, UNKNOWN, ReaderConfig, reader_network
-from kexian_utils.qa.readings import Asked, PassageReading, Reading
 from kexian_utils.qa.training import (
     QUESTION_STEP,
     LengthBuckets,
@@ -47,11 +46,14 @@ from kexian_utils.qa.vectors import character_vectors
 
 __all__ = [
     "DGCNNReader",
+    "PassageReading",
     "ReaderConfig",
+    "Reading",
     "Training",
     "bundled_reader",
 ]
 
+Asked = tuple[str, Sequence[str]]
 Example = tuple[str, str | Sequence[str], Sequence[str]]
 
 _FORM = 1  # of reader.json
@@ -72,6 +74,56 @@ def bundled_reader() -> Path:
     if not (folder / "network.keras").is_file():
         raise ValueError(f"{folder} must hold network.keras, which is missing: install again")
     return folder
+
+
+class PassageReading(NamedTuple):
+    """What one passage says.
+
+    Attributes:
+        text: the passage, of n characters.
+        answerable: the global score.
+        p_start, p_end: probabilities of start and end, shape (n,), the global score included.
+        candidates: strings that the passage votes for, with their scores.
+        span: place of the winning answer here, end excluded; None if the passage does not
+            propose it.
+
+    Examples:
+        >>> reader = DGCNNReader.load(bundled_reader())
+        >>> reading = reader.answer("日本的首都是哪里？", ["东京是日本的首都。"])
+        >>> passage = reading.passages[0]
+        >>> passage.text[passage.p_start.argmax()], passage.text[passage.p_end.argmax()]
+        ('东', '京')
+    """
+
+    text: str
+    answerable: float
+    p_start: np.ndarray
+    p_end: np.ndarray
+    candidates: dict[str, float]
+    span: tuple[int, int] | None
+
+
+class Reading(NamedTuple):
+    """What all passages of a question say together.
+
+    Attributes:
+        answer: the winner; empty if no passage proposes anything.
+        score: its result in the vote, 0 without an answer.
+        votes: results of all candidates, best first.
+        passages: in the order in which they were given.
+
+    Examples:
+        >>> reader = DGCNNReader.load(bundled_reader())
+        >>> passages = ["东京是日本的首都。", "日本的首都东京很大。", "巴黎是法国的首都。"]
+        >>> reading = reader.answer("日本的首都是哪里？", passages)
+        >>> reading.answer, [passage.span for passage in reading.passages]
+        ('东京', [(0, 2), (5, 7), None])
+    """
+
+    answer: str
+    score: float
+    votes: dict[str, float]
+    passages: tuple[PassageReading, ...]
 
 
 class DGCNNReader:

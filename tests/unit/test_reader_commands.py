@@ -385,37 +385,10 @@ def test_files_standard_input_and_python_agree(ask, questions, readings, tmp_pat
     check(record, question, reading)
 
 
-def test_the_reader_of_generated_questions_has_a_name(trained, questions, readings, monkeypatch):
+def test_the_reader_of_the_package_is_the_default(trained, questions, readings, monkeypatch):
     monkeypatch.setattr("kexian_utils.qa.reader.bundled_reader", lambda: trained[0])
     piped = "\n".join(p.text for p in questions[0].passages)
-    asked = ("answer", "--reader", "factqa", questions[0].question)
-    assert lines(*asked, input=piped) == [readings[0].answer]
-
-
-def test_the_reader_of_real_text_is_the_default(tmp_path):
-    """It reads a long passage whole, and says nothing where nothing is said."""
-    from kexian_utils.qa.pointer import PointerReader, chinese_reader
-
-    long = (
-        "这一带山多水少，交通不便。" * 40 + "《红楼梦》的作者是清代的曹雪芹。" + "山路很远。" * 60
-    )
-    other = "水稻是一种喜温的作物。" * 20
-    (tmp_path / "long.txt").write_text(long, encoding="utf-8")
-    reader = PointerReader.load(chinese_reader())
-    reading = reader.answer("《红楼梦》的作者是谁？", [long])
-    asked = ("answer", "--json", "《红楼梦》的作者是谁？", tmp_path / "long.txt")
-    (record,) = map(json.loads, lines(*asked))
-    assert record["answer"] == reading.answer == "曹雪芹"
-    (passage,) = record["passages"]
-    assert (passage["offset"], passage["text"]) == (0, long)
-    assert long[slice(*passage["span"])] == "曹雪芹"
-    (cut,) = map(json.loads, lines(*asked, "--max-length", "200"))
-    assert len(cut["passages"]) > 1
-    assert cut["answer"] == "曹雪芹"
-    assert lines("answer", "《红楼梦》的作者是谁？", input=other) == [""]
-    figure = tmp_path / "why.svg"
-    lines(*asked[:1], *asked[2:], "--explain", figure)
-    assert "曹雪芹" in figure.read_text(encoding="utf-8")
+    assert lines("answer", questions[0].question, input=piped) == [readings[0].answer]
 
 
 def check(record, question, reading):
