@@ -331,7 +331,7 @@ def docstring(source):
 KINDS = {
     "a comment": ("run.py", add("# a comment\n"), set()),
     "a docstring": ("autodiff.py", docstring, set()),
-    "a module of one chapter": ("wgan.py", add(NEW_CODE), {"4439"}),
+    "a module of one chapter": ("wgan.py", add(NEW_CODE), {"4439", "6163", "8757"}),
     "a module of a lazy package": ("rope_2d.py", add(NEW_CODE), {"8397"}),
     "the reader": ("reader.py", add(NEW_CODE), {"6906"}),
     "the book's machinery": ("render.py", add(NEW_CODE), set()),
@@ -345,7 +345,7 @@ KINDS = {
     "code in a cell": (WGAN.path.name, in_cell("sizes", "\nmore = 1"), {"4439"}),
     "a chapter's budget": (
         WGAN.descriptor_path.name,
-        lambda source: source.replace("default = 75", "default = 80"),
+        lambda source: source.replace("\ndefault = ", "\ndefault = 1"),
         set(),
     ),
     "another claim of a chapter": (
