@@ -554,3 +554,11 @@ def test_what_is_no_reader_is_refused_and_nothing_is_overwritten(reader, tmp_pat
     (folder / "network.keras").write_bytes(b"PK")
     with pytest.raises(ValueError, match="network.keras is damaged"):
         DGCNNReader.load(folder)
+
+
+def test_a_training_that_diverges_says_so_and_leaves_no_reader():
+    reader = DGCNNReader()
+    examples = [("法国的首都是哪里？", "巴黎", ["巴黎是法国的首都。", "柏林很大。"])] * 40
+    with pytest.raises(FloatingPointError, match="choose a learning_rate below 1e"):
+        reader.fit(examples, Training(epochs=20, batch_size=8, learning_rate=1e30))
+    assert reader.network is None

@@ -20,7 +20,7 @@ from kexian_utils.mime import CLAIM_MIME, FIGURE_MIME, HEADLINE_MIME
 from kexian_utils.runner.execution.files import read_notebook
 from kexian_utils.runner.translation import catalog, edition, messages, project
 from kexian_utils.runner.translation.catalog import Found, Words
-from kexian_utils.runner.translation.style import has_han, tidy
+from kexian_utils.runner.translation.style import has_han, literal_asterisks, tidy
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*(ROOT / "book").glob("*.md"), *(ROOT / "book" / "parts").glob("*.md")])
@@ -323,6 +323,15 @@ def test_a_notebook_is_of_one_chapter(root):
     assert "name one by its id" in done.output
 
 
+def test_a_notebook_that_is_there_is_not_overwritten(root, tmp_path):
+    path = tmp_path / "mine.ipynb"
+    path.write_text("mine", encoding="utf-8")
+    done = call("7076", "--notebook", str(path))
+    assert done.exit_code == 2
+    assert "exists; choose another name" in done.output
+    assert path.read_text(encoding="utf-8") == "mine"
+
+
 def test_sections_take_the_names_of_the_original_at_once(tmp_path):
     """A Chinese section may have had the name that another one is to get."""
     from kexian_utils.runner.pages.chinese import same_places
@@ -337,3 +346,25 @@ def test_sections_take_the_names_of_the_original_at_once(tmp_path):
     same_places(english, chinese)
     text = (chinese / "page.html").read_text(encoding="utf-8")
     assert text == (english / "page.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("**概要。**人们", "**概要**。人们"),
+        ("**第 1 步。形式。**它", "**第 1 步。形式**。它"),
+        ("叫**《科学》**的", "叫《**科学**》的"),
+        ("AdaX **就是**梯度", "AdaX **就是**梯度"),
+        ("对**任何** $x$ 成立", "对**任何** $x$ 成立"),
+        ("**膨胀率 1、3、9、……**从", "**膨胀率 1、3、9**、……从"),
+    ],
+)
+def test_emphasis_is_seen(given, expected):
+    made = tidy(given)
+    assert made == expected == tidy(made)
+    assert not literal_asterisks(made)
+
+
+def test_emphasis_that_is_not_seen_is_named():
+    assert literal_asterisks("**概要。**人们")
+    assert any("asterisks" in line for line in standing("**说明：****(a)**将", "**Note.** Put it."))
