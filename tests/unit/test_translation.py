@@ -333,15 +333,16 @@ def test_a_notebook_that_is_there_is_not_overwritten(root, tmp_path):
 
 
 def test_sections_take_the_names_of_the_original_at_once(tmp_path):
-    """A Chinese section may have had the name that another one is to get."""
+    """A Chinese section, a title's too, may have had the name that another one is to get."""
     from kexian_utils.runner.pages.chinese import same_places
 
     english, chinese = tmp_path / "en", tmp_path / "zh"
     for folder, names in ((english, ("a", "b", "c")), (chinese, ("b", "id1", "a"))):
         folder.mkdir()
         sections = "".join(
-            f'<section id="{n}"><a href="#{n}">x</a></section>' for n in names
-        )  # each leads to itself
+            f'<section{kind} id="{n}"><a href="#{n}">x</a></section>'  # each leads to itself
+            for n, kind in zip(names, (' class="of the title"', "", ""), strict=True)
+        )
         (folder / "page.html").write_text(sections, encoding="utf-8")
     same_places(english, chinese)
     text = (chinese / "page.html").read_text(encoding="utf-8")

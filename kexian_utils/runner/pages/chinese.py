@@ -58,7 +58,7 @@ _REQUIRED = re.compile(r" ?\(required: ((?:[^()]|\([^()]*\))*)\)")
 _MEASURED = re.compile(r"(.*?): (\S+) ?(\(required: .*\))")
 _LATIN = re.compile(r"[A-Za-z]{2,}")
 _ID = re.compile(r'(\sid=")([^"]+)"')
-_SECTION = re.compile(r'<section id="([^"]+)"')
+_SECTION = re.compile(r'<section\b[^<>]*\sid="([^"]+)"')
 
 
 class Interface:
