@@ -12,7 +12,17 @@ from keras import ops
 
 from kexian_utils import callbacks, layers, losses, models, optimizers, regularizers
 
-pytestmark = pytest.mark.backends
+pytestmark = [
+    pytest.mark.backends,
+    pytest.mark.in_turn(
+        "kexian_utils/layers",
+        "kexian_utils/losses",
+        "kexian_utils/models",
+        "kexian_utils/optimizers",
+        "kexian_utils/training",
+        phase="jax",
+    ),
+]
 
 
 class OfLayers(LayerExample):
