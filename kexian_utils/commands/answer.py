@@ -10,12 +10,13 @@ from typing import Any
 
 import click
 
-from kexian_utils.commands.common import RealRange
+from kexian_utils._json import read_json
+from kexian_utils.commands.common import RealRange, WholeRange
 from kexian_utils.commands.questions import (
+    WINDOW,
     Item,
     answered,
     checked,
-    max_length_option,
     passages_of,
     prepare_keras,
     text_of,
@@ -31,10 +32,8 @@ from kexian_utils.commands.streams import (
 )
 from kexian_utils.errors import ENVIRONMENT, KexianError
 
-# Of 400 development questions (FactQA 2, training templates, draws of seed 1) and 400 without an
-# answer: the mean of final score and silence is .949 without a least vote, .990 at its best (0.15),
-# and this is the smallest value that is within a standard error of it.
-LEAST_VOTE = 0.03
+BUNDLED = ("wikipedia", "factqa")  # the first is the default
+SETTINGS = {"window": 256, "least_vote": 0.03}  # of readers of earlier releases
 
 
 @click.command()
@@ -51,8 +50,10 @@ LEAST_VOTE = 0.03
     "--reader",
     "folder",
     metavar="FOLDER",
+    default=BUNDLED[0],
     type=click.Path(),
-    help="A reader that train-reader wrote; default: the bundled one.",
+    help="A reader that train-reader wrote, or one that the package carries: wikipedia, the "
+    "default, for encyclopedic text; factqa, for the generated questions of the book's benchmark.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per question.")
 @click.option("--votes", is_flag=True, help="All candidates, best first, with their results.")
@@ -64,24 +65,27 @@ LEAST_VOTE = 0.03
 )
 @click.option(
     "--least-vote",
-    default=LEAST_VOTE,
     type=RealRange(0.001, 1),
     metavar="X",
-    show_default=True,
-    help="Say nothing if the best answer has less than this in the vote. The default was chosen on "
-    "development questions of the bundled reader, half of them without an answer.",
+    help="Say nothing if the best answer has less than this in the vote; default: the reader's, "
+    "chosen on questions kept from its training, half of them without an answer.",
 )
-@max_length_option
+@click.option(
+    "--max-length",
+    type=WholeRange(min=1),
+    metavar="N",
+    help=f"{WINDOW}; default: as the reader was trained.",
+)
 def answer(
     question: str | None,
     passages: tuple[str, ...],
     jsonl: str | None,
-    folder: str | None,
+    folder: str,
     as_json: bool,
     votes: bool,
     explain: str | None,
-    least_vote: float,
-    max_length: int,
+    least_vote: float | None,
+    max_length: int | None,
 ) -> None:
     """Answer a factoid question from passages, most of which may have nothing to say to it.
 
@@ -106,11 +110,13 @@ def answer(
       echo 巴黎是法国的首都。 | kexian answer --votes --explain why.svg 法国的首都是哪里？
       kexian answer --jsonl questions.jsonl --json > answers.jsonl
     """
-    size = max_length
     if jsonl is not None and (question is not None or explain):
         what = "--explain draws a single question" if explain else "--jsonl has the questions"
         raise KexianError(f"{what}; give either --jsonl FILE, or QUESTION and PASSAGE files.")
     figure = None if explain is None else figure_path("--explain", explain)
+    settings = _settings(_path(folder))
+    size = settings["window"] if max_length is None else max_length
+    least = settings["least_vote"] if least_vote is None else least_vote
     with Output() as out:
         if jsonl is not None:
             items = _items(raw_lines(jsonl, out.flush), jsonl, size)
@@ -118,10 +124,10 @@ def answer(
             items = iter([_single(question, passages, size)])
         else:
             raise KexianError("give QUESTION and PASSAGE files, or --jsonl FILE.")
-        reader = _reader(folder, size)
+        reader = _reader(_path(folder), size)
         questions = bad = 0
         for item, found in answered(reader, items):
-            reading = None if found is None else with_least_vote(found, least_vote)
+            reading = None if found is None else with_least_vote(found, least)
             questions += 1
             bad += bool(item.error)
             if item.error:
@@ -267,18 +273,39 @@ def _rounded(value: float) -> float:
 
 def _explain(path: Path, reader: Any, item: Item, reading: Any) -> None:
     from kexian_utils.plots import save_figure
-    from kexian_utils.qa.features import alike, match_features
     from kexian_utils.qa.figures import reading_figure
 
     features = None
     if reader.config.features:
-        features = match_features(alike(item.question), [alike(w.text) for w in item.windows])
+        rows = reader.rows([(item.question, [window.text for window in item.windows])])
+        features = [row.features for row in rows]
     save_figure(lambda: reading_figure(item.question, reading, features=features), path)
 
 
-def _reader(folder: str | None, size: int) -> Any:
+def _path(folder: str) -> Path:
+    """The folder; the one in the package, if it is the name of a bundled reader and no reader."""
+    path = Path(folder)
+    if folder in BUNDLED and not (path / "reader.json").is_file():
+        path = Path(__file__).parents[1] / "data" / f"{folder}_reader"
+    return path
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """What a reader says of windows and votes, read before Keras is imported, which takes long.
+
+    What is missing or damaged is said when the reader is loaded.
+    """
+    try:
+        config = read_json(folder / "reader.json", dict)["config"]
+        found = {name: type(value)(config.get(name, value)) for name, value in SETTINGS.items()}
+        return found if found["window"] >= 1 else SETTINGS
+    except (OSError, KeyError, TypeError, ValueError, AttributeError):
+        return SETTINGS
+
+
+def _reader(folder: Path, size: int) -> Any:
     for name in ("reader.json", "network.keras"):  # before Keras is imported, which takes long
-        if folder is not None and not (Path(folder) / name).is_file():
+        if not (folder / name).is_file():
             raise KexianError(
                 f"{folder} holds no reader: {name} is missing; give --reader a folder that "
                 "train-reader wrote."
@@ -287,7 +314,7 @@ def _reader(folder: str | None, size: int) -> Any:
     from kexian_utils.qa import reader as readers
 
     try:
-        reader = readers.DGCNNReader.load(folder or readers.bundled_reader())
+        reader = readers.DGCNNReader.load(folder)
     except FileNotFoundError as error:
         raise KexianError(f"{error}; give --reader a folder that train-reader wrote.") from None
     except ValueError as error:  # Keras's may have many lines

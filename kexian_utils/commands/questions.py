@@ -6,22 +6,12 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-import click
-
-from kexian_utils.commands.common import WholeRange
 from kexian_utils.datasets.comprehension import sliding_windows
 from kexian_utils.errors import ENVIRONMENT, KexianError
 
 QUESTIONS, WINDOWS = 64, 2048  # that are answered together, at most
 
-max_length_option = click.option(
-    "--max-length",
-    default=256,
-    type=WholeRange(min=1),
-    metavar="N",
-    show_default=True,
-    help="Longer passages are cut into windows of N characters, each N/2 after the one before.",
-)
+WINDOW = "Longer passages are cut into windows of N characters, each N/2 after the one before"
 
 
 class Window(NamedTuple):

@@ -21,11 +21,11 @@ from kexian_utils.commands.common import (
     training_lines,
 )
 from kexian_utils.commands.questions import (
+    WINDOW,
     Item,
     Window,
     answered,
     checked,
-    max_length_option,
     passages_of,
     prepare_keras,
     shown,
@@ -60,7 +60,14 @@ _CELL_SIZE = 1000  # questions of a test cell
     help="Of Adam.",
 )
 @count_option("--width", 24, "Of the network.")
-@max_length_option
+@click.option(
+    "--max-length",
+    default=256,
+    type=WholeRange(min=1),
+    metavar="N",
+    show_default=True,
+    help=f"{WINDOW}; the reader keeps to it.",
+)
 @seed_option("Of all that is random.")
 @click.option(
     "--run",
@@ -118,7 +125,7 @@ def train_reader(
     examples = _examples("DATA", data, "train", questions, seed, max_length)
     test = _examples("--held-out", held_out, "NN", None, 0, max_length) if held_out else []
     try:
-        reader = _new_reader(width, seed)
+        reader = _new_reader(width, max_length, seed)
         plan = (epochs, batch_size, learning_rate)
         _train(reader, examples, plan, state, save_every)
         reader.save(target)
@@ -216,11 +223,11 @@ def _example(value: dict[str, Any], size: int) -> _Example:
     return _Example(question, windows, tuple(answers), tuple(accepted))
 
 
-def _new_reader(width: int, seed: int) -> Any:
+def _new_reader(width: int, window: int, seed: int) -> Any:
     prepare_keras()
     from kexian_utils.qa.reader import DGCNNReader, ReaderConfig
 
-    return DGCNNReader(ReaderConfig(width=width), seed)
+    return DGCNNReader(ReaderConfig(width=width, window=window), seed)
 
 
 def _train(

@@ -45,6 +45,9 @@ class ReaderConfig:
         minimum_count: characters that the training texts hold less often are unknown.
         threshold, max_len, score: as in :func:`kexian_utils.qa.decoding.extract_spans`.
         vote: as in :func:`kexian_utils.qa.decoding.vote`.
+        least_vote: `kexian answer` says nothing if the best answer has less in the vote.
+        window: characters of a passage at once, for which the reader was trained; `kexian answer`
+            cuts longer ones.
 
     Raises:
         ValueError: for a value outside its range; the message names it.
@@ -69,6 +72,8 @@ class ReaderConfig:
     max_len: int = 12
     score: SpanScore = "product"
     vote: VoteRule = "soft_square"
+    least_vote: float = 0.03
+    window: int = 256
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant, by name."""
@@ -79,10 +84,10 @@ class ReaderConfig:
                 raise ValueError(f"{name} must hold at least one rate, got none")
             for rate in rates:
                 _checks.whole(f"each of {name}", rate, 1)
-        for name in ("width", "minimum_count", "max_len"):
+        for name in ("width", "minimum_count", "max_len", "window"):
             object.__setattr__(self, name, _checks.whole(name, getattr(self, name), 1))
         _checks.whole("pretrained", self.pretrained, 0)
-        for name in ("dropout", "gate_dropout", "word_dropout", "threshold"):
+        for name in ("dropout", "gate_dropout", "word_dropout", "threshold", "least_vote"):
             _checks.probability(name, getattr(self, name), one=False)
         for name, choices in (("score", get_args(SpanScore)), ("vote", get_args(VoteRule))):
             _checks.choice(name, getattr(self, name), choices)

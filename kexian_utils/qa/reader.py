@@ -16,11 +16,12 @@ import tempfile
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from functools import cached_property
+from itertools import starmap
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import keras
 import numpy as np
@@ -53,6 +54,7 @@ __all__ = [
     "bundled_reader",
 ]
 
+BundledReader = Literal["factqa", "wikipedia"]
 Asked = tuple[str, Sequence[str]]
 Example = tuple[str, str | Sequence[str], Sequence[str]]
 
@@ -60,17 +62,24 @@ _FORM = 1  # of reader.json
 _SMALLEST_BATCH = 8
 
 
-def bundled_reader() -> Path:
-    """The folder of the reader that the package carries; its README.md says what it can do.
+def bundled_reader(name: BundledReader = "factqa") -> Path:
+    """The folder of a reader that the package carries; its README.md says what it can do.
+
+    Args:
+        name: ``"factqa"``, which was trained on generated questions about facts (FactQA), or
+            ``"wikipedia"``, on passages of Wikipedia (CMRC 2018, DRCD), which `kexian answer` asks.
 
     Raises:
-        ValueError: if the installation lacks it.
+        ValueError: for another name, or if the installation lacks the reader.
 
     Examples:
         >>> sorted(path.name for path in bundled_reader().iterdir())
         ['README.md', 'network.keras', 'reader.json']
+        >>> DGCNNReader.load(bundled_reader("wikipedia")).config.window
+        128
     """
-    folder = Path(__file__).parent.parent / "data" / "factqa_reader"
+    _checks.choice("name", name, get_args(BundledReader))
+    folder = Path(__file__).parent.parent / "data" / f"{name}_reader"
     if not (folder / "network.keras").is_file():
         raise ValueError(f"{folder} must hold network.keras, which is missing: install again")
     return folder
@@ -135,6 +144,8 @@ class DGCNNReader:
     Args:
         config: what it is made of; default :class:`ReaderConfig`.
         seed: of weights, dropout and the order of training.
+        read_as: characters that are read as others, such as traditional ones as simplified.
+            Answers keep the characters of the passage.
 
     Attributes:
         network: the Keras model, None before :meth:`fit`
@@ -149,9 +160,18 @@ class DGCNNReader:
         '东京'
     """
 
-    def __init__(self, config: ReaderConfig | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        config: ReaderConfig | None = None,
+        seed: int = 0,
+        read_as: Mapping[str, str] | None = None,
+    ) -> None:
         self.config = config or ReaderConfig()
         self.seed = _checks.seed(seed)
+        self.read_as = dict(read_as or {})
+        if any(len(one) != 1 or len(other) != 1 for one, other in self.read_as.items()):
+            raise ValueError("read_as must map single characters to single characters")
+        self._same = str.maketrans(self.read_as)
         self.network: keras.Model | None = None
         self.characters = self.further = ""
 
@@ -182,7 +202,10 @@ class DGCNNReader:
             ValueError: if there is no example, no passage, or no answer in any passage; if the
                 folder holds another run.
         """
-        read = [_checked_example(number, example) for number, example in enumerate(examples)]
+        read = [
+            (self._form(question), list(map(self._form, answers)), list(map(self._form, texts)))
+            for question, answers, texts in starmap(_checked_example, enumerate(examples))
+        ]
         if not any(passages for _, _, passages in read):
             raise ValueError("examples must hold at least one passage, got none")
         labels = [label_spans(text, answers) for _, answers, texts in read for text in texts]
@@ -244,7 +267,7 @@ class DGCNNReader:
         rows = []
         for number, item in enumerate(questions):
             question, texts = _checked_question(number, item)
-            question, texts = alike(question), [alike(text) for text in texts]
+            question, texts = self._form(question), [self._form(text) for text in texts]
             asked = self._ids(question)
             for passage, features in zip(texts, match_features(question, texts), strict=True):
                 rows.append(Row(asked, self._ids(passage), features))
@@ -304,6 +327,10 @@ class DGCNNReader:
         own = [row.get(name, nothing) for name in self.characters + self.further]
         return np.stack([nothing] * FIRST + own)
 
+    def _form(self, text: str) -> str:
+        """The text as it is read: in one width and case, some characters as others."""
+        return alike(text).translate(self._same)
+
     def _ids(self, text: str) -> np.ndarray:
         return np.array([self._numbers.get(c, UNKNOWN) for c in text], np.int32)
 
@@ -338,6 +365,7 @@ class DGCNNReader:
             "seed": self.seed,
             "characters": self.characters,
             "further": self.further,
+            "read_as": "".join(one + other for one, other in self.read_as.items()),
         }
         with tempfile.TemporaryDirectory(dir=folder.parent) as partial:
             self.network.save(Path(partial) / "network.keras")
@@ -366,7 +394,9 @@ class DGCNNReader:
             if form == _FORM:
                 known = {field.name for field in fields(ReaderConfig)}
                 config = {name: value for name, value in about["config"].items() if name in known}
-                reader = cls(ReaderConfig(**config), about["seed"])
+                pairs = about.get("read_as", "")
+                read_as = dict(zip(pairs[::2], pairs[1::2], strict=True))
+                reader = cls(ReaderConfig(**config), about["seed"], read_as)
                 reader.characters, reader.further = about["characters"], about["further"]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"{path} is damaged ({error}): save the reader again") from error
@@ -431,7 +461,7 @@ def _place(answer: str, text: str, places: np.ndarray) -> tuple[int, int]:
 
 
 def _checked_example(number: int, example: Example) -> tuple[str, list[str], list[str]]:
-    """Question, answers and passages, alike in width and case."""
+    """Question, answers and passages."""
     if not isinstance(example, (tuple, list)) or len(example) != 3:
         raise TypeError(
             f"examples[{number}] must be (question, answer, passages), got {example!r:.80}"
@@ -446,7 +476,7 @@ def _checked_example(number: int, example: Example) -> tuple[str, list[str], lis
             f"examples[{number}] must have one or more strings as answers, none empty, "
             f"got {answer!r:.80}"
         )
-    return alike(question), [alike(a) for a in answers], [alike(text) for text in texts]
+    return question, answers, texts
 
 
 def _checked_question(number: int, item: Asked, name: str = "questions") -> tuple[str, list[str]]:

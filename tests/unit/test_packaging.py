@@ -142,7 +142,7 @@ def test_the_wheel_carries_what_notebooks_read(wheel):
         carried = f"kexian_utils/data/{path.relative_to(ROOT).as_posix()}" in names
         wanted = path.suffix == ".toml" or path.name.endswith(".study.json")
         assert carried == wanted, path
-    for folder in ("ud", "chinese_bert", "factqa", "factqa_reader"):
+    for folder in ("ud", "chinese_bert", "factqa", "factqa_reader", "wikipedia_reader"):
         for path in (ROOT / "kexian_utils" / "data" / folder).iterdir():
             assert f"kexian_utils/data/{folder}/{path.name}" in names
     assert "kexian_utils/experiment/run.py" in names

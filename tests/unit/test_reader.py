@@ -562,3 +562,33 @@ def test_a_training_that_diverges_says_so_and_leaves_no_reader():
     with pytest.raises(FloatingPointError, match="choose a learning_rate below 1e"):
         reader.fit(examples, Training(epochs=20, batch_size=8, learning_rate=1e30))
     assert reader.network is None
+
+
+def test_characters_may_be_read_as_others_and_answers_keep_their_own(tmp_path):
+    """The same network sees the same, whichever form of a character the text has."""
+    plain = [("圆的是什么？", "圆石", ["山上有圆石。", "河里有鱼。"])]
+    other = [("圓的是什麼？", "圓石", ["山上有圓石。", "河裡有魚。"])]
+    pairs = dict(zip("圓麼裡魚", "圆么里鱼", strict=True))
+    one, two = DGCNNReader(TINY, 0, pairs), DGCNNReader(TINY, 0, pairs)
+    assert one.fit(plain * 8, QUICK) == two.fit(other * 8, QUICK)
+    assert one.characters == two.characters
+    read = DGCNNReader.load(two.save(tmp_path / "reader"))
+    assert read.read_as == pairs
+    ours = read.answer(other[0][0], other[0][2])
+    theirs = one.answer(plain[0][0], plain[0][2])
+    for here, there in zip(ours.passages, theirs.passages, strict=True):
+        assert here.p_start == pytest.approx(there.p_start, abs=1e-6)
+        assert here.text in other[0][2]
+        assert all(span in here.text for span in here.candidates)
+    about = json.loads((tmp_path / "reader" / "reader.json").read_text(encoding="utf-8"))
+    (tmp_path / "reader" / "reader.json").write_text(
+        json.dumps(about | {"read_as": "圓圆麼"}), encoding="utf-8"
+    )
+    with pytest.raises(ValueError, match=r"reader\.json is damaged"):
+        DGCNNReader.load(tmp_path / "reader")
+
+
+@pytest.mark.parametrize("pairs", [{"圓圓": "圆"}, {"圓": ""}, {"圓": "圆圆"}])
+def test_only_single_characters_are_read_as_others(pairs):
+    with pytest.raises(ValueError, match="read_as must map single characters"):
+        DGCNNReader(TINY, 0, pairs)

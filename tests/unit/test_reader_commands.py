@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 pytest.importorskip("keras")
 
-from kexian_utils.commands.answer import LEAST_VOTE, with_least_vote
+from kexian_utils.commands.answer import with_least_vote
 from kexian_utils.commands.main import main
 from kexian_utils.commands.questions import QUESTIONS, Item, answered, checked
 from kexian_utils.datasets.factqa import export_jsonl, make_factqa
@@ -57,7 +57,7 @@ def questions():
 @pytest.fixture(scope="module")
 def readings(reader, questions):
     found = reader.answer_many([(q.question, [p.text for p in q.passages]) for q in questions])
-    return [with_least_vote(reading, LEAST_VOTE) for reading in found]
+    return [with_least_vote(reading, reader.config.least_vote) for reading in found]
 
 
 @pytest.fixture
@@ -385,10 +385,38 @@ def test_files_standard_input_and_python_agree(ask, questions, readings, tmp_pat
     check(record, question, reading)
 
 
-def test_the_reader_of_the_package_is_the_default(trained, questions, readings, monkeypatch):
-    monkeypatch.setattr("kexian_utils.qa.reader.bundled_reader", lambda: trained[0])
-    piped = "\n".join(p.text for p in questions[0].passages)
-    assert lines("answer", questions[0].question, input=piped) == [readings[0].answer]
+def test_the_readers_of_the_package_go_by_name(trained, tmp_path, monkeypatch):
+    from kexian_utils.qa.reader import DGCNNReader, bundled_reader
+
+    monkeypatch.chdir(tmp_path)
+    ask = ("answer", "--json", "第一届现代奥运会在哪里举行？")
+    text = "两年以后，第一届现代奥运会在雅典举行。" + "共有十四个国家参加。" * 15
+    for name, options, width in (
+        ("wikipedia", (), 128),
+        ("wikipedia", ("--reader", "wikipedia"), 128),
+        ("factqa", ("--reader", "factqa"), 256),
+        ("factqa", ("--reader", "factqa", "--max-length", 64), 64),
+    ):
+        (record,) = map(json.loads, lines(*ask, *options, input=text))
+        asked = DGCNNReader.load(bundled_reader(name))
+        assert len(record["passages"][0]["text"]) == min(width, len(text)), name
+        found = asked.answer(record["question"], [p["text"] for p in record["passages"]])
+        assert list(record["votes"]) == list(found.votes)
+        assert record["answer"] == (found.answer if found.score >= asked.config.least_vote else "")
+    (tmp_path / "factqa").symlink_to(trained[0])  # one's own reader goes before
+    own = lines(*ask, "--reader", "factqa", input=text)
+    assert own == lines(*ask, "--reader", trained[0], input=text)
+
+
+def test_a_reader_keeps_to_the_length_that_it_was_trained_with(tmp_path):
+    path = tmp_path / "mine.jsonl"
+    entry = {"question": "谁？", "answer": "甲", "passages": ["这是甲。" * 20]}
+    path.write_text(json.dumps(entry), encoding="utf-8")
+    options = ("--epochs", 1, "--width", 4, "--max-length", 32)
+    lines("train-reader", path, "--out", tmp_path / "reader", *options)
+    ask = ("answer", "--reader", tmp_path / "reader", "--json", "谁？")
+    (record,) = map(json.loads, lines(*ask, input="这是甲。" * 20))
+    assert [len(p["text"]) for p in record["passages"]] == [32, 32, 32, 32]
 
 
 def check(record, question, reading):
@@ -483,7 +511,7 @@ def test_a_weak_vote_is_no_answer(ask, questions, readings):
     assert (record["answer"], list(record["votes"])) == ("", list(reading.votes))
     assert "less than --least-vote" in record["reason"]
     assert all(passage["span"] is None for passage in record["passages"])
-    assert all(r.score >= LEAST_VOTE for r in readings if r.answer)
+    assert all(r.score >= 0.03 for r in readings if r.answer)
     words = "--least-vote must be a number from 0.001 to 1, got '0'"
     assert words in call(*ask, "--least-vote", 0, "谁？", input="甲", code=2).stderr
 
