@@ -1,4 +1,4 @@
-"""Train the reader that the package carries, measure it, and write its card.
+"""Train the reader of generated questions that the package carries, measure it, write its card.
 
     python tools/train_bundled_reader.py
 
@@ -100,9 +100,9 @@ def model_card(made, losses, seconds, tables, plain):
     tools = ", ".join(f"{name} {version}" for name, version in versions().items())
     return f"""# A small reader of factoid questions
 
-A convolutional network that answers a Chinese factoid question from several short passages, or says nothing: gated dilated convolutions after articles 5409 and 6906 of kexue.fm, width {CONFIG.width}, {len(about["characters"]):,} trained characters, {len(about["further"]):,} further ones by their fixed vectors alone, {size:.1f} MB. It travels with the package because `kexian answer` should work at once; `python tools/train_bundled_reader.py` makes it again.
+A convolutional network that answers a Chinese factoid question from several short passages, or says nothing: gated dilated convolutions after articles 5409 and 6906 of kexue.fm, width {CONFIG.width}, {len(about["characters"]):,} trained characters, {len(about["further"]):,} further ones by their fixed vectors alone, {size:.1f} MB. It travels with the package because the chapter of article 6906 takes it apart; `python tools/train_bundled_reader.py` makes it again.
 
-Use it by `kexian answer QUESTION PASSAGE.txt …`, or as `DGCNNReader.load(bundled_reader())` of `kexian_utils.qa.reader`.
+Use it by `kexian answer --reader factqa QUESTION PASSAGE.txt …`, or as `DGCNNReader.load(bundled_reader())` of `kexian_utils.qa.reader`.
 
 ## Data
 

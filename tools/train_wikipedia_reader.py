@@ -240,7 +240,7 @@ Of twenty questions with sentences by hand (`tools/questions_by_hand.jsonl`) it 
 
 ## Limits
 
-**Two of three of its answers are not exactly right.** It finds names, years and places that stand near the words of the question; it does not reason, does not count, and answers why and how badly. Answers are at most {CONFIG.max_len} characters. It does not know facts: it reads them off the passages, also wrong ones. For text of your own, train a reader on such text: `kexian train-reader`.
+**More than half of its answers are not exactly right.** It finds names, years and places that stand near the words of the question; it does not reason, does not count, and answers why and how badly. Answers are at most {CONFIG.max_len} characters. It does not know facts: it reads them off the passages, also wrong ones. For text of your own, train a reader on such text: `kexian train-reader`.
 """  # noqa: E501
 
 
