@@ -83,7 +83,7 @@ def test_traditional_characters_are_read_as_simplified_ones():
 
 
 def test_there_are_no_others():
-    with pytest.raises(ValueError, match="name must be one of factqa, wikipedia, got 'webqa'"):
+    with pytest.raises(ValueError, match="name must be one of 'factqa', 'wikipedia', got 'webqa'"):
         bundled_reader("webqa")
 
 

@@ -369,3 +369,22 @@ def test_emphasis_is_seen(given, expected):
 def test_emphasis_that_is_not_seen_is_named():
     assert literal_asterisks("**概要。**人们")
     assert any("asterisks" in line for line in standing("**说明：****(a)**将", "**Note.** Put it."))
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("<p>这一步 is not 多余的。</p>", "is"),
+        ("<p>在 the 末尾</p>", "the"),
+        (r"<p>设 \(x \text{ is odd}\)，即“the odd one”（Drucker and LeCun）</p>", None),
+        ("<p>part of speech（词性）</p>", None),
+        ("<p>用 <code>x is y</code> 判断 top-1</p>", None),
+    ],
+)
+def test_english_amid_chinese_is_named(text, word):
+    from kexian_utils.runner.pages.chinese import Interface
+
+    interface = Interface(lambda message: None, {"part of speech", "top"})
+    assert interface.page(text, "page.html") == text
+    named = [line.partition(" amid ")[0] for line in interface.unknown]
+    assert named == ([repr(word)] if word else [])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -57,6 +57,13 @@ _NAME = re.compile(
 _REQUIRED = re.compile(r" ?\(required: ((?:[^()]|\([^()]*\))*)\)")
 _MEASURED = re.compile(r"(.*?): (\S+) ?(\(required: .*\))")
 _LATIN = re.compile(r"[A-Za-z]{2,}")
+_SMALL = re.compile(
+    r"(?<![\w\\.\-/])(?:the|of|and|is|are|was|were|with|that|which|for|from|than|not|by|on|to|its?"
+    r"|as|be|or|at|but|each|every|no|one|two|in)(?![\w\-/.])"
+)
+_NOT_OURS = re.compile(
+    r"\\\(.*?\\\)|\\\[.*?\\\]|\$[^$]*\$|[“”][^“”]*[“”]|[A-Z]\w+ and [A-Z]\w+", re.DOTALL
+)
 _ID = re.compile(r'(\sid=")([^"]+)"')
 _SECTION = re.compile(r'<section\b[^<>]*\sid="([^"]+)"')
 
@@ -73,10 +80,11 @@ class Interface:
     """
 
     def __init__(
-        self, look_up: Callable[[str], str | None], names: Container[str] = frozenset()
+        self, look_up: Callable[[str], str | None], names: Collection[str] = frozenset()
     ) -> None:
         self._look_up = look_up
         self._names = names
+        self._phrases = [name for name in names if " " in name]
         self.unknown: dict[str, str] = {}
 
     def words(self, text: str, page: str = "") -> str:
@@ -85,6 +93,8 @@ class Interface:
         if has_han(bare) and (found := self._whole(bare)) not in (None, bare):
             return self._framed(text, str(found))
         if has_han(bare):
+            if english := self._amid(bare):
+                self.unknown.setdefault(f"{english!r} amid Chinese: {bare:.60}", page)
             return _with_chinese_frame(text)
         if not messages.needs_words(bare):
             return text
@@ -118,6 +128,16 @@ class Interface:
         if criterion is None or (found is None and not self._only_names(name)):
             return None
         return f"{found or name}：{value}{criterion}" if name else f"：{value}{criterion}"
+
+    def _amid(self, text: str) -> str | None:
+        """A small English word that stands in a Chinese text: a sentence is left untranslated.
+
+        Formulas, quotations, two authors and listed names may have such words.
+        """
+        for name in self._phrases:
+            text = text.replace(name, " ")
+        found = _SMALL.search(_NOT_OURS.sub(" ", text))
+        return None if found is None else found[0]
 
     def _only_names(self, text: str) -> bool:
         """Whether each Latin word is a name: a listed one, or one with a capital inside."""
