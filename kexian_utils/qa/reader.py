@@ -58,6 +58,7 @@ BundledReader = Literal["factqa", "wikipedia"]
 Asked = tuple[str, Sequence[str]]
 Example = tuple[str, str | Sequence[str], Sequence[str]]
 
+_BUNDLED = {"factqa": "factqa_reader", "wikipedia": "wikipedia_reader"}
 _FORM = 1  # of reader.json
 _SMALLEST_BATCH = 8
 
@@ -79,7 +80,7 @@ def bundled_reader(name: BundledReader = "factqa") -> Path:
         128
     """
     _checks.choice("name", name, get_args(BundledReader))
-    folder = Path(__file__).parent.parent / "data" / f"{name}_reader"
+    folder = Path(__file__).parent.parent / "data" / _BUNDLED[name]
     if not (folder / "network.keras").is_file():
         raise ValueError(f"{folder} must hold network.keras, which is missing: install again")
     return folder

@@ -520,7 +520,7 @@ def test_a_terminated_command_removes_what_was_half_made(tmp_path):
         )
         assert process.stdout.readline() == "made\n"
         process.send_signal(number)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=90)
         assert process.returncode == exit_code, said
         assert "Traceback" not in said
         assert list(tmp_path.iterdir()) == []

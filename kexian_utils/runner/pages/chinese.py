@@ -93,8 +93,6 @@ class Interface:
         if has_han(bare) and (found := self._whole(bare)) not in (None, bare):
             return self._framed(text, str(found))
         if has_han(bare):
-            if english := self._amid(bare):
-                self.unknown.setdefault(f"{english!r} amid Chinese: {bare:.60}", page)
             return _with_chinese_frame(text)
         if not messages.needs_words(bare):
             return text
@@ -104,6 +102,14 @@ class Interface:
                 self.unknown.setdefault(messages.with_slots(bare)[0], page)
             return text
         return self._framed(text, found)
+
+    def _checked(self, text: str, page: str) -> str:
+        """The same; English that is left in a Chinese piece is kept as unknown."""
+        found = self.words(text, page)
+        bare = " ".join(html.unescape(found).split())
+        if has_han(bare) and (english := self._amid(bare)):
+            self.unknown.setdefault(f"{english!r} amid Chinese: {bare:.60}", page)
+        return found
 
     @staticmethod
     def _framed(text: str, found: str) -> str:
@@ -162,17 +168,19 @@ class Interface:
             works = works and piece not in ("</article>", "</section>")
             if piece.startswith("<"):
                 foreign = bool(_FOREIGN.match(piece)) or (foreign and piece != "</a>")
+                # A page's description repeats what stands on it.
+                words = self.words if piece.startswith("<meta") else self._checked
                 out.append(
                     piece
                     if piece.startswith(("<!--", "<script", "<style", "<pre", "<code"))
                     or (piece.startswith("<meta") and "viewport" in piece)
                     else _ATTRIBUTE.sub(
-                        lambda a: f'{a[1]}="{self.words(a[2], name).strip()}"', piece
+                        lambda a, words=words: f'{a[1]}="{words(a[2], name).strip()}"', piece
                     )
                 )
             else:
                 keep = foreign or (works and piece.strip() not in _BESIDE_WORKS)
-                out.append(piece if keep else self.words(piece, name))
+                out.append(piece if keep else self._checked(piece, name))
         return "".join(out)
 
 
