@@ -243,7 +243,7 @@ Of twenty questions with sentences by hand (`tools/questions_by_hand.jsonl`) it 
 
 ## Limits
 
-**More than half of its answers are not exactly right.** It finds names, years and places that stand near the words of the question; it does not reason, does not count, and answers why and how badly. Answers are at most {CONFIG.max_len} characters. It does not know facts: it reads them off the passages, also wrong ones. For text of your own, train a reader on such text: `kexian train-reader`.
+**More than half of its answers are not exactly right.** It finds names, years and places that stand near the words of the question; it does not reason, does not count, and answers why and how badly. What is said of one thing it takes for said of another of the same kind: asked for the capital of Germany, it reads 巴黎 off 巴黎是法国的首都。 Answers are at most {CONFIG.max_len} characters. It does not know facts: it reads them off the passages, also wrong ones. For text of your own, train a reader on such text: `kexian train-reader`.
 """  # noqa: E501
 
 
