@@ -32,7 +32,7 @@ from kexian_utils.commands.streams import (
 )
 from kexian_utils.errors import ENVIRONMENT, KexianError
 
-BUNDLED = {"wikipedia": "wikipedia_reader", "factqa": "factqa_reader"}  # the first: the default
+BUNDLED = ("wikipedia", "factqa")  # the first is the default
 SETTINGS = {"window": 256, "least_vote": 0.03}  # of readers of earlier releases
 
 
@@ -50,7 +50,7 @@ SETTINGS = {"window": 256, "least_vote": 0.03}  # of readers of earlier releases
     "--reader",
     "folder",
     metavar="FOLDER",
-    default=next(iter(BUNDLED)),
+    default=BUNDLED[0],
     type=click.Path(),
     help="A reader that train-reader wrote, or one that the package carries: wikipedia, the "
     "default, for encyclopedic text; factqa, for the generated questions of the book's benchmark.",
@@ -286,7 +286,7 @@ def _path(folder: str) -> Path:
     """The folder; the one in the package, if it is the name of a bundled reader and no reader."""
     path = Path(folder)
     if folder in BUNDLED and not (path / "reader.json").is_file():
-        path = Path(__file__).parents[1] / "data" / BUNDLED[folder]
+        path = Path(__file__).parents[1] / "data" / f"{folder}_reader"
     return path
 
 

@@ -72,6 +72,9 @@ class ReaderConfig:
     max_len: int = 12
     score: SpanScore = "product"
     vote: VoteRule = "soft_square"
+    # Of 400 development questions of FactQA and 400 without an answer: the mean of final score and
+    # silence is .949 without a least vote, .990 at its best (0.15); this is the smallest value
+    # within a standard error of it.
     least_vote: float = 0.03
     window: int = 256
 

@@ -9,20 +9,11 @@ import numpy as np
 import pytest
 from component_contract import BATCH, Example, LayerExample
 from keras import ops
+from on_jax import NUMERICAL
 
 from kexian_utils import callbacks, layers, losses, models, optimizers, regularizers
 
-pytestmark = [
-    pytest.mark.backends,
-    pytest.mark.in_turn(
-        "kexian_utils/layers",
-        "kexian_utils/losses",
-        "kexian_utils/models",
-        "kexian_utils/optimizers",
-        "kexian_utils/training",
-        phase="jax",
-    ),
-]
+pytestmark = [pytest.mark.backends, NUMERICAL]
 
 
 class OfLayers(LayerExample):

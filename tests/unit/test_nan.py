@@ -7,6 +7,7 @@ be NaN, and the rest what it was before; or the function refuses with a `ValueEr
 
 import numpy as np
 import pytest
+from on_jax import NUMERICAL
 
 keras = pytest.importorskip("keras")
 from keras import ops  # noqa: E402
@@ -26,18 +27,7 @@ from kexian_utils.optimisation import clipping, landscape, path_kernel  # noqa: 
 from kexian_utils.robustness import adversarial  # noqa: E402
 from kexian_utils.training import stacked  # noqa: E402
 
-pytestmark = [
-    pytest.mark.backends,
-    pytest.mark.usefixtures("float64_on_jax"),
-    pytest.mark.in_turn(
-        "kexian_utils/layers",
-        "kexian_utils/losses",
-        "kexian_utils/models",
-        "kexian_utils/optimizers",
-        "kexian_utils/training",
-        phase="jax",
-    ),
-]
+pytestmark = [pytest.mark.backends, pytest.mark.usefixtures("float64_on_jax"), NUMERICAL]
 
 rng = np.random.default_rng(0)
 POINTS = rng.normal(size=(6, 3))
